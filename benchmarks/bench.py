@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the automation itself costs, as ratios within one run: `make bench`.
+
+noop  a deploy over nodes that are as they should be, to one ping play over the same nodes
+cold  a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, run over ssh in parallel
+
+Seconds depend on the machine and are printed for orientation; the ratios are the result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import yaml
+from fleetlab.nodes import node_down, node_up
+from fleetlab.settings import Node, demo_nodes
+from rich.console import Console
+from rich.table import Table
+
+PROJECT = Path(__file__).resolve().parents[1]
+STEPS = PROJECT / "benchmarks" / "cookbook_steps.sh"
+INVENTORY = PROJECT / "inventories" / "lab" / "hosts.yml"
+console = Console(highlight=False)
+
+#: What the cookbook pages have one type for each demo node: vendor, image, model and flags.
+COOKBOOK = {
+    "amd-01": ("amd", "lmsysorg/sglang:v0.5.7-rocm700-mi30x", "MiniMaxAI/MiniMax-M2.1", "--tp-size 4"),
+    "nvidia-01": ("nvidia", "lmsysorg/sglang:v0.5.10.post1", "MiniMaxAI/MiniMax-M2.7", "--tp 8 --ep 8"),
+    "grace-01": ("nvidia", "lmsysorg/sglang:v0.5.10.post1-cu130", "MiniMaxAI/MiniMax-M2.7", "--tp 4"),
+}
+COMMON = (
+    "--tool-call-parser minimax-m2 --reasoning-parser minimax-append-think --trust-remote-code"
+    " --mem-fraction-static 0.85"
+)
+
+
+def gpu_nodes() -> list[Node]:
+    return [node for node in demo_nodes() if "gpu_nodes" in node.groups]
+
+
+def timed(action: Callable[[], Any]) -> float:
+    begun = time.monotonic()
+    action()
+    return time.monotonic() - begun
+
+
+def playbook(name: str) -> None:
+    command = [str(Path(sys.executable).with_name("ansible-playbook")), name, "-l", "gpu_nodes"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"bench: {' '.join(command[1:])} failed:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+
+
+def ssh(node: Node) -> list[str]:
+    variables = yaml.safe_load(INVENTORY.read_text())["all"]["vars"]
+    options = shlex.split(variables["ansible_ssh_common_args"])
+    key = variables["ansible_ssh_private_key_file"]
+    return ["ssh", "-i", key, *options, f"{variables['ansible_user']}@{node.ip}"]
+
+
+def by_hand() -> None:
+    """The cookbook's steps on every GPU node at once."""
+
+    def one(node: Node) -> None:
+        vendor, image, model, flags = COOKBOOK[node.name]
+        words = ["sudo", "bash", "-s", "--", vendor, image, model, *shlex.split(f"{flags} {COMMON}")]
+        done = subprocess.run([*ssh(node), *words], input=STEPS.read_bytes(), capture_output=True, check=False)
+        if done.returncode != 0 or b"choices" not in done.stdout:
+            raise SystemExit(f"bench: the cookbook's steps failed on {node.name}: {done.stderr.decode()[-1000:]}")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(one, gpu_nodes()))
+
+
+def fresh_nodes() -> None:
+    for node in gpu_nodes():
+        node_down(node.name, node.owner)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(node_up, gpu_nodes()))
+
+
+def noop(runs: int) -> dict[str, Any]:
+    playbook("deploy.yml")
+    pairs = [(timed(lambda: playbook("deploy.yml")), timed(lambda: playbook("benchmarks/ping.yml"))) for _ in range(runs)]
+    return figures("noop", "no-op deploy.yml", "one ping play", pairs)
+
+
+def cold(runs: int) -> dict[str, Any]:
+    pairs = []
+    for _ in range(runs):
+        fresh_nodes()
+        steps = timed(by_hand)
+        fresh_nodes()
+        pairs.append((timed(lambda: playbook("deploy.yml")), steps))
+    return figures("cold", "cold deploy.yml", "the cookbook's steps over ssh", pairs)
+
+
+def figures(name: str, ours: str, theirs: str, pairs: list[tuple[float, float]]) -> dict[str, Any]:
+    ratios = sorted(a / b for a, b in pairs)
+    return {
+        "benchmark": name,
+        "what": f"{ours} / {theirs}",
+        "hosts": len(gpu_nodes()),
+        "runs": len(pairs),
+        "seconds": statistics.median(a for a, _ in pairs),
+        "seconds_base": statistics.median(b for _, b in pairs),
+        "ratio_min": ratios[0],
+        "ratio": statistics.median(ratios),
+        "ratio_max": ratios[-1],
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("only", nargs="?", choices=["noop", "cold"], help="one of the two")
+    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5 for noop, 1 for cold)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    options = parser.parse_args()
+    os.environ["ANSIBLE_FORCE_COLOR"] = "false"
+    subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
+    wanted = [options.only] if options.only else ["cold", "noop"]
+    results = [
+        {"cold": cold, "noop": noop}[name](options.runs or {"cold": 1, "noop": 5}[name]) for name in wanted
+    ]
+    table = Table("benchmark", "hosts", "runs", "seconds", "base", "ratio", "min to max")
+    for r in results:
+        table.add_row(
+            r["what"],
+            str(r["hosts"]),
+            str(r["runs"]),
+            f"{r['seconds']:.1f}",
+            f"{r['seconds_base']:.1f}",
+            f"{r['ratio']:.2f}",
+            f"{r['ratio_min']:.2f} to {r['ratio_max']:.2f}",
+        )
+    console.print(table)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

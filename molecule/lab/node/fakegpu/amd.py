@@ -1,0 +1,99 @@
+"""AMD Instinct GPUs: PCI and DRM entries, KFD topology, device nodes, amd-smi."""
+
+import grp
+import os
+
+from sysfs import device_node, link, module, pci_device, tool, write
+
+VENDOR = 0x1002
+CLASS = 0x120000  # processing accelerator
+TOPOLOGY = "/sys/class/kfd/kfd/topology/nodes"
+CPU_NODES = 2
+
+
+def build(state):
+    """Everything that a node with these GPUs shows."""
+    device = int(state["device"], 16)
+    loaded = "nodriver" not in state["options"]
+    partitions = 8 if "cpx" in state["options"] else 1
+    render, video = grp.getgrnam("render").gr_gid, grp.getgrnam("video").gr_gid
+    for gpu in state["gpus"]:
+        folder = pci_device(gpu["bus"], VENDOR, device, CLASS, gpu["numa"], "amdgpu" if loaded else None, device)
+        if loaded:
+            describe(folder, state, gpu, partitions)
+    if not loaded:
+        return
+    for node in range(CPU_NODES):
+        write(f"{TOPOLOGY}/{node}/properties", "cpu_cores_count 96\nsimd_count 0\nvendor_id 0\ndevice_id 0\n")
+        write(f"{TOPOLOGY}/{node}/gpu_id", "0\n")
+    minor = 0
+    for gpu in state["gpus"]:
+        for part in range(partitions):
+            drm(gpu["bus"], part, minor, render, video)
+            kfd(state, gpu, part, partitions, minor, device)
+            minor += 1
+    device_node("/dev/kfd", 0o660, render)
+    module("amdgpu", state["driver"], minor)
+    if "notools" not in state["options"]:
+        tool("amd-smi")
+        write("/opt/rocm/.info/version", state["rocm"] + "\n")
+
+
+def describe(folder, state, gpu, partitions):
+    """What amdgpu adds to the PCI device's folder."""
+    whole = state["memory_mib"] << 20
+    values = {
+        "mem_info_vram_total": whole,
+        "mem_info_vram_used": state["used_mib"] << 20,
+        "mem_info_vram_vendor": "hynix",
+        "unique_id": gpu["uuid"].replace("-", "")[:16],
+        "product_name": state["name"],
+        "available_compute_partition": "SPX, DPX, QPX, CPX",
+        "current_compute_partition": "CPX" if partitions > 1 else "SPX",
+        "current_memory_partition": "NPS1",
+        "gpu_busy_percent": 0,
+    }
+    for name, value in values.items():
+        write(os.path.join(folder, name), f"{value}\n")
+
+
+def drm(bus, part, minor, render, video):
+    """The card and render nodes of a device; further partitions are platform devices beside the PCI function."""
+    home = "/sys/bus/pci/devices/" + bus
+    if part:
+        # Real hosts have these under /sys/devices/platform; the path is the only difference.
+        home = f"/sys/bus/pci/xcp/amdgpu_xcp_{minor}"
+        for name in ("mem_info_vram_total", "mem_info_vram_used"):
+            with open(os.path.join("/sys/bus/pci/devices", bus, name)) as handle:
+                write(os.path.join(home, name), handle.read())
+    for name, gid in ((f"card{minor}", video), (f"renderD{128 + minor}", render)):
+        write(f"/sys/class/drm/{name}/dev", f"226:{128 + minor if name.startswith('r') else minor}\n")
+        link(home, f"/sys/class/drm/{name}/device")
+        link("/sys/class/drm/" + name, f"{home}/drm/{name}")
+        device_node("/dev/dri/" + name, 0o660, gid)
+
+
+def kfd(state, gpu, part, partitions, minor, device):
+    """The compute node of a device in KFD's topology."""
+    domain, bus = int(gpu["bus"][:4], 16), int(gpu["bus"][5:7], 16)
+    home = f"{TOPOLOGY}/{CPU_NODES + minor}"
+    properties = {
+        "cpu_cores_count": 0,
+        "simd_count": state["simd_count"] // partitions,
+        "mem_banks_count": 1,
+        "gfx_target_version": state["gfx_target_version"],
+        "vendor_id": VENDOR,
+        "device_id": device,
+        "location_id": bus << 8 | part,
+        "domain": domain,
+        "drm_render_minor": 128 + minor,
+        "local_mem_size": 0,
+        "num_xcc": state["xcc"] // partitions,
+    }
+    write(home + "/properties", "".join("{} {}\n".format(*item) for item in properties.items()))
+    write(home + "/gpu_id", f"{28000 + minor}\n")
+    write(home + "/name", "ip discovery\n")
+    write(
+        home + "/mem_banks/0/properties",
+        f"heap_type 1\nsize_in_bytes {state['memory_mib'] << 20}\nflags 0\nwidth 8192\n",
+    )

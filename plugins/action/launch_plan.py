@@ -1,0 +1,87 @@
+# Copyright (c) 2026 SGLang Fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Plans on the controller: no connection, no remote task. The module of the same name carries the documentation."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.errors import UnsupportedError
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import PlanError, Wishes, facts_for, make_plan
+
+ARGUMENT_SPEC: t.Final[dict[str, dict[str, t.Any]]] = {
+    "model": {"type": "str", "default": "M2.7"},
+    "gpu": {"type": "raw"},
+    "layout": {"type": "str", "default": "auto"},
+    "profile": {"type": "str", "default": "hardened"},
+    "address": {"type": "str", "default": "127.0.0.1"},
+    "port": {"type": "int", "default": 30000},
+    "context_length": {"type": "int"},
+    "mem_fraction_static": {"type": "float"},
+    "reasoning_parser": {"type": "bool"},
+    "tool_call_parser": {"type": "bool"},
+    "enable_metrics": {"type": "bool", "default": False},
+    "extra_args": {"type": "dict", "default": {}},
+    "image": {"type": "str"},
+    "weights_dir": {"type": "path", "default": "/var/lib/sglang-fleet/huggingface"},
+    "allow_known_issues": {"type": "list", "elements": "str", "default": []},
+    "catalogue": {"type": "dict", "default": {}},
+    "require_driver": {"type": "bool", "default": True},
+}
+
+
+class ActionModule(ActionBase):
+    _supports_check_mode = True
+    _supports_diff = False
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        variables = task_vars or {}
+        result: dict[str, t.Any] = super().run(tmp, variables)
+        host = variables.get("inventory_hostname", "this host")
+        # A template that gives nothing is an option left out.
+        given = {name: value for name, value in self._task.args.items() if value is not None and value != ""}
+        validation = ArgumentSpecValidator(ARGUMENT_SPEC).validate(given)
+        if validation.error_messages:
+            said = "; ".join(
+                f"unsupported option {error.msg}" if isinstance(error, UnsupportedError) else str(error.msg)
+                for error in validation.errors
+            )
+            return {**result, "failed": True, "msg": f"{host}: launch_plan: {said}"}
+        options = dict(validation.validated_parameters)
+        require_driver = options.pop("require_driver")
+        try:
+            catalogue = load_catalogue(options.pop("catalogue") or None)
+            gpu = gpu_facts(catalogue, options.pop("gpu"), variables)
+            options["allow_known_issues"] = tuple(options["allow_known_issues"])
+            plan = make_plan(catalogue, gpu, Wishes(**options), require_driver=require_driver)
+        except (CatalogueError, PlanError) as exc:
+            return {**result, "failed": True, "msg": f"{host}: {exc}"}
+        # Named by what is planned, not by the host: equal hosts then give one line, not one each.
+        what = f"{plan.model['name']} on {plan.gpu['count']} x {plan.gpu['model']}"
+        return {
+            **result,
+            "changed": False,
+            "ansible_facts": {"fleet_plan": plan.to_dict()},
+            "warnings": [f"{what}: {warning}" for warning in plan.warnings],
+        }
+
+
+def gpu_facts(catalogue: Catalogue, gpu: t.Any, variables: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    """The option gpu: facts, NAME:COUNT, or nothing for the facts that the host has."""
+    if gpu is None:
+        gpu = (variables.get("ansible_facts") or {}).get("gpu")
+        if gpu is None:
+            raise PlanError("there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu")
+    if isinstance(gpu, t.Mapping):
+        return gpu
+    name, _colon, count = str(gpu).partition(":")
+    if not count.isdigit():
+        raise PlanError(f"gpu is {gpu!r}: give NAME:COUNT, such as H200:8, or the facts of sglang.fleet.gpu_facts")
+    return facts_for(catalogue, name, int(count))

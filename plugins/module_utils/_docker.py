@@ -1,0 +1,168 @@
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The Docker CLI as this collection uses it: one call, one answer, errors in an operator's words.
+
+The command line client is used rather than the engine's API because it is there wherever the
+engine is, in every version, and needs no Python package on the node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Callable
+
+#: (return code, stdout, stderr), as AnsibleModule.run_command gives them.
+Result = tuple[int, str, str]
+Runner = Callable[[list[str]], Result]
+
+
+class DockerError(ValueError):
+    """A Docker call failed; the text says what was found and what to do.
+
+    kind: missing | permission | stopped | image_absent | registry | space | other
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+#: What the client prints → (kind, what to tell the operator). Looked for in this order.
+_EXPLANATIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("permission denied while trying to connect", "dial unix /var/run/docker.sock: connect: permission denied"),
+        "permission",
+        "this user may not use Docker; run with become, or add the user to the group docker",
+    ),
+    (
+        ("cannot connect to the docker daemon", "is the docker daemon running"),
+        "stopped",
+        "the Docker engine does not run; start it with `systemctl start docker` and look at `journalctl -u docker`",
+    ),
+    (
+        ("manifest unknown", "manifest for", "repository does not exist", "pull access denied", "not found: manifest"),
+        "image_absent",
+        "no registry that this node asks has that image; check the reference (fleet_image) and the node's"
+        " registry mirrors (fleet_registry_mirrors), or `docker login` where the repository is private",
+    ),
+    (
+        ("no space left on device",),
+        "space",
+        "the disk below Docker's data root is full; free space there or move the data root",
+    ),
+    (
+        (
+            "toomanyrequests",
+            "connection refused",
+            "no such host",
+            "i/o timeout",
+            "network is unreachable",
+            "tls handshake timeout",
+            "temporary failure in name resolution",
+            "context deadline exceeded",
+            "unexpected eof",
+        ),
+        "registry",
+        "no registry that this node asks gave the image: a mirror that lacks it makes the engine turn to the image's own"
+        " registry, and that did not answer. Check the reference (fleet_image), the mirrors (fleet_registry_mirrors)"
+        " and the node's way out",
+    ),
+)
+
+
+def explain(action: str, stderr: str) -> DockerError:
+    """The error to raise for what the client printed on `action` (such as "pull lmsysorg/sglang:x").
+
+    Examples:
+        >>> explain("info", "Cannot connect to the Docker daemon at unix:///…").kind
+        'stopped'
+    """
+    text = stderr.strip()
+    low = text.lower()
+    last = text.splitlines()[-1] if text else "no output"
+    for needles, kind, remedy in _EXPLANATIONS:
+        if any(needle in low for needle in needles):
+            return DockerError(kind, f"docker {action}: {last}. {remedy[0].upper()}{remedy[1:]}.")
+    return DockerError("other", f"docker {action}: {last}")
+
+
+def repository_of(reference: str) -> str:
+    """The reference without tag and digest.
+
+    Examples:
+        >>> repository_of("registry:5000/lmsysorg/sglang:v0.5.10.post1")
+        'registry:5000/lmsysorg/sglang'
+    """
+    name = reference.split("@", 1)[0]
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.split(":", 1)[0]
+
+
+@dataclass(frozen=True)
+class Image:
+    """What `docker image inspect` says of one image."""
+
+    id: str
+    digests: tuple[str, ...]
+    layers: tuple[str, ...]
+    labels: dict[str, str]
+    size: int
+
+    @classmethod
+    def from_inspect(cls, data: dict[str, Any]) -> Image:
+        return cls(
+            id=data["Id"],
+            digests=tuple(data.get("RepoDigests") or ()),
+            layers=tuple((data.get("RootFS") or {}).get("Layers") or ()),
+            labels=dict((data.get("Config") or {}).get("Labels") or {}),
+            size=int(data.get("Size") or 0),
+        )
+
+
+class Docker:
+    """Calls the client through `run`; every method raises DockerError on failure."""
+
+    def __init__(self, run: Runner, binary: str = "docker") -> None:
+        self._run = run
+        self._binary = binary
+
+    def call(self, *arguments: str) -> str:
+        """stdout of `docker <arguments>`."""
+        code, out, err = self._run([self._binary, *arguments])
+        if code != 0:
+            raise explain(" ".join(arguments[:2]), err or out)
+        return out
+
+    def info(self) -> dict[str, Any]:
+        """`docker info` as a mapping. The client exits 0 with ServerErrors when it cannot reach the engine."""
+        code, out, err = self._run([self._binary, "info", "--format", "{{json .}}"])
+        data: dict[str, Any] = {}
+        if out.strip():
+            data = json.loads(out)
+        errors: Sequence[str] = data.get("ServerErrors") or ()
+        if errors:
+            raise explain("info", errors[0])
+        if code != 0:
+            raise explain("info", err)
+        return data
+
+    def image(self, reference: str) -> Image | None:
+        """The local image of that reference, or None where it is not here."""
+        code, out, err = self._run([self._binary, "image", "inspect", reference])
+        if code == 0:
+            return Image.from_inspect(json.loads(out)[0])
+        if "no such image" in err.lower():
+            return None
+        raise explain("image inspect", err)
+
+    def container(self, name: str) -> dict[str, Any] | None:
+        """`docker inspect` of a container, or None where there is none of that name."""
+        code, out, err = self._run([self._binary, "container", "inspect", name])
+        if code == 0:
+            found: dict[str, Any] = json.loads(out)[0]
+            return found
+        if "no such container" in err.lower():
+            return None
+        raise explain("container inspect", err)

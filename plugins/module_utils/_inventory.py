@@ -1,0 +1,332 @@
+# Copyright (c) 2026 SGLang Fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks of a host's inventory variables, before any host is touched: names, types and what the values mean.
+
+The roles' meta/argument_specs.yml say which variables there are; nothing about them is written down here a second time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import (
+    PlanError,
+    extra_arg_problem,
+    parse_layout,
+    pick,
+    pick_model,
+)
+
+#: the collection's roles, in a checkout and in an installed collection, seen from plugins/module_utils/
+DEFAULT_ROLES: t.Final = Path(__file__).parents[2] / "roles"
+
+API_KEY_MIN: t.Final = 16
+_TRUE: t.Final = frozenset({"true", "yes", "on", "y", "t", "1", "1.0"})
+_FALSE: t.Final = frozenset({"false", "no", "off", "n", "f", "0", "0.0"})
+
+
+@dataclass(frozen=True)
+class Variable:
+    name: str
+    type: str
+    elements: str | None
+    choices: tuple[t.Any, ...]
+    secret: bool
+    example: t.Any
+
+
+@dataclass(frozen=True)
+class Specs:
+    """Every variable of the collection's roles, and the prefixes under which no others may be."""
+
+    variables: t.Mapping[str, Variable]
+    prefixes: tuple[str, ...]
+
+    def ours(self, name: str) -> bool:
+        return name.startswith(self.prefixes)
+
+
+@dataclass(frozen=True)
+class Findings:
+    problems: list[str]
+    warnings: list[str]
+
+
+class Undefined:
+    """A variable whose template could not be worked out, and why."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def read_specs(roles: Path | None = None) -> Specs:
+    """The variables of all roles, from each role's meta/argument_specs.yml."""
+    import yaml  # on the controller only
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    variables: dict[str, Variable] = {}
+    prefixes = {"fleet_"}
+    for path in sorted((roles or DEFAULT_ROLES).glob("*/meta/argument_specs.yml")):
+        prefixes.add(f"{path.parents[1].name}_")
+        specs = yaml.load(path.read_text("utf-8"), Loader=loader)["argument_specs"]  # noqa: S506 (a safe loader)
+        for entry in specs.values():
+            for name, option in (entry.get("options") or {}).items():
+                variables[name] = Variable(
+                    name=name,
+                    type=option.get("type", "str"),
+                    elements=option.get("elements"),
+                    choices=tuple(option.get("choices") or ()),
+                    secret=bool(option.get("no_log")),
+                    example=option.get("default"),
+                )
+    return Specs(variables, tuple(sorted(prefixes)))
+
+
+def check_inventory(values: t.Mapping[str, t.Any], specs: Specs) -> Findings:
+    """All that is wrong with a host's variables (templates already worked out; Undefined where that failed)."""
+    problems: list[str] = []
+    sound: dict[str, t.Any] = {}
+    for name in sorted(values):
+        if not specs.ours(name):
+            continue
+        variable = specs.variables.get(name)
+        if variable is None:
+            problems.append(_unknown(name, specs))
+        elif isinstance(values[name], Undefined):
+            # A role's own variable may hang on facts that are not there yet; Ansible checks it when the role runs.
+            if name.startswith("fleet_"):
+                reason = "" if variable.secret else f": {values[name].reason}"
+                problems.append(f"{name} cannot be worked out{reason}; define what its template refers to")
+        elif values[name] is not None:
+            try:
+                sound[name] = _convert(variable, values[name])
+            except ValueError as exc:
+                problems.append(str(exc))
+    meanings = _meanings(sound)
+    return Findings(problems + meanings.problems, meanings.warnings)
+
+
+def _unknown(name: str, specs: Specs) -> str:
+    # Only what follows the prefix is compared: a long prefix in common makes any two names look alike.
+    prefix = max((prefix for prefix in specs.prefixes if name.startswith(prefix)), key=len)
+    others = {other[len(prefix) :]: other for other in specs.variables if other.startswith(prefix)}
+    close = difflib.get_close_matches(name[len(prefix) :], others, n=1, cutoff=0.6)
+    hint = f"did you mean {others[close[0]]}?" if close else "look it up in the roles' README files, or remove it"
+    return f"{name} is not a variable of this collection: {hint}"
+
+
+_KINDS: t.Final = {
+    "str": "a string",
+    "path": "a path",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "list": "a list",
+    "dict": "a mapping",
+}
+
+
+def _convert(variable: Variable, value: t.Any, where: str | None = None, kind: str | None = None) -> t.Any:
+    """The value as the type of the variable; ValueError says what was found and what is wanted."""
+    where = where or variable.name
+    kind = kind or variable.type
+    found = _kind_of(value) if variable.secret else f"{value!r}, {_kind_of(value)}"
+    wanted = ValueError(f"{where} is {found}: it must be {_KINDS.get(kind, kind)}{_example(variable, kind)}")
+    if kind == "list":
+        if not isinstance(value, (list, tuple)):
+            raise wanted
+        if variable.elements is None:
+            return list(value)
+        return [_convert(variable, item, f"{where}[{index}]", variable.elements) for index, item in enumerate(value)]
+    if kind == "dict":
+        if not isinstance(value, t.Mapping):
+            raise wanted
+        return dict(value)
+    if kind == "raw":
+        return value
+    converted = _scalar(kind, value)
+    if converted is None:
+        raise wanted
+    if variable.choices and converted not in variable.choices:
+        choices = ", ".join(str(choice) for choice in variable.choices)
+        shown = "" if variable.secret else f" is {value!r}"
+        raise ValueError(f"{where}{shown}: set it to one of {choices}")
+    return converted
+
+
+def _kind_of(value: t.Any) -> str:
+    """The type in words: Ansible's values are of subclasses with names of no use to anyone."""
+    for kind, words in (
+        (bool, "true or false"),
+        (str, "a string"),
+        (int, "a whole number"),
+        (float, "a number"),
+        (t.Mapping, "a mapping"),
+        ((list, tuple), "a list"),
+    ):
+        if isinstance(value, kind):
+            return words
+    return type(value).__name__
+
+
+def _scalar(kind: str, value: t.Any) -> t.Any:
+    """The value as str, path, int, float or bool, the strings of INI inventories and ``-e`` included; None if it is not."""
+    text = str(value).strip()
+    if kind in ("str", "path"):
+        return str(value) if isinstance(value, str) else None
+    if kind == "bool":
+        if isinstance(value, (bool, int, str)):
+            return True if text.lower() in _TRUE else False if text.lower() in _FALSE else None
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    if kind == "int":
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else None
+    if kind == "float":
+        return float(text) if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)", text) else None
+    return value
+
+
+def _example(variable: Variable, kind: str) -> str:
+    if variable.secret or variable.example in (None, "", [], {}) or kind != variable.type:
+        return ""
+    if "{{" in str(variable.example):
+        return ""  # a default that is a template says nothing to the reader
+    return f", for example {variable.example!r}"
+
+
+def _meanings(values: t.Mapping[str, t.Any]) -> Findings:
+    """What values mean, for those that have the right type."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    try:
+        catalogue = load_catalogue(values.get("fleet_catalogue"))
+    except CatalogueError as exc:
+        problems += str(exc).splitlines()
+        catalogue = load_catalogue()
+    for check in (_check_choice, _check_place, _check_supply, _check_secrets):
+        problems += check(values, catalogue)
+    if not _is_loopback(values.get("fleet_address", "127.0.0.1")) and not values.get("fleet_api_key"):
+        warnings.append(
+            f"fleet_address is {values['fleet_address']} and fleet_api_key is not set: whoever reaches the port may use "
+            "the server; set fleet_api_key, or keep the address at 127.0.0.1 behind a proxy"
+        )
+    return Findings(problems, warnings)
+
+
+def _check_choice(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
+    """Model, profile, layout, numbers, server arguments, known issues."""
+    context = None
+    if "fleet_model" in values:
+        try:
+            context = pick_model(catalogue, values["fleet_model"])
+        except PlanError as exc:
+            yield f"fleet_model: {exc}"
+    if "fleet_profile" in values:
+        try:
+            pick(catalogue.container_profiles, values["fleet_profile"], "profile", "fleet_profile")
+        except PlanError as exc:
+            yield f"fleet_profile: {exc}"
+    tokens = values.get("fleet_context_length")
+    if tokens is not None:
+        most = context.context_length if context else None
+        if tokens < 1 or (most is not None and tokens > most):
+            limit = f"1 to {most} tokens for {context.name}" if context else "1 or more tokens"
+            yield f"fleet_context_length is {tokens}: set it to {limit}, or leave it out"
+    fraction = values.get("fleet_mem_fraction_static")
+    if fraction is not None and not 0 < fraction < 1:
+        yield f"fleet_mem_fraction_static is {fraction:g}: set it above 0 and below 1, for example 0.85"
+    for name, value in values.get("fleet_server_args", {}).items():
+        problem = extra_arg_problem(name, value)
+        if problem:
+            yield problem
+    for name in values.get("fleet_allow_known_issues", []):
+        if name not in catalogue.known_issues:
+            known = ", ".join(catalogue.known_issues)
+            yield f"fleet_allow_known_issues: unknown issue {name}; known: {known}"
+
+
+def _check_place(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
+    """Layout, address, ports, folder."""
+    del catalogue
+    instances = 1
+    try:
+        layout = parse_layout(values.get("fleet_layout", "auto"))
+        instances = layout.instances if layout else 1
+    except PlanError as exc:
+        yield str(exc)
+    port = values.get("fleet_port")
+    if port is not None and not 1024 <= port <= 65536 - instances:
+        more = f" (the layout takes {instances} ports from there on)" if instances > 1 else ""
+        yield f"fleet_port is {port}: set it between 1024 and {65536 - instances}{more}"
+    address = values.get("fleet_address")
+    if address is not None and not _is_address(address):
+        yield (
+            f"fleet_address is {address!r}: set it to an IP address of the host, such as 127.0.0.1, to 0.0.0.0 for all, "
+            "or to a host name"
+        )
+    folder = values.get("fleet_weights_dir")
+    if folder is not None and re.fullmatch(r"(/[A-Za-z0-9._@+-]+)+/?", folder) is None:
+        yield (
+            f"fleet_weights_dir is {folder!r}: set it to an absolute path of letters, digits and . _ @ + -, for example "
+            "/var/lib/sglang-fleet/huggingface"
+        )
+
+
+def _check_supply(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
+    """Image and registry mirrors."""
+    del catalogue
+    image = values.get("fleet_image")
+    if (
+        image
+        and re.fullmatch(
+            r"[a-z0-9]+([._:/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
+            image,
+        )
+        is None
+    ):
+        yield f"fleet_image is {image!r}: set it to NAME:TAG or NAME@sha256:DIGEST, or leave it out for the published one"
+    for mirror in values.get("fleet_registry_mirrors", []):
+        if re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._/-]*)?", mirror) is None:
+            yield f"fleet_registry_mirrors: {mirror!r} is not a URL; give them as https://HOST[:PORT]"
+
+
+def _check_secrets(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
+    """Secrets, which are never shown."""
+    del catalogue
+    key = values.get("fleet_api_key")
+    if key is not None:
+        if len(key) < API_KEY_MIN:
+            yield f"fleet_api_key has {len(key)} characters: set it to {API_KEY_MIN} or more"
+        if re.fullmatch(r"[A-Za-z0-9._~+/=-]*", key) is None:
+            yield "fleet_api_key has characters that an Authorization header cannot carry: use A-Z a-z 0-9 . _ ~ + / = -"
+    token = values.get("fleet_hf_token")
+    if token is not None and re.fullmatch(r"[A-Za-z0-9_-]+", token) is None:
+        yield "fleet_hf_token has characters that no Hugging Face token has: use A-Z a-z 0-9 _ -"
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
+
+
+def _is_address(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        # All digits and dots but no address is a mistyped one, not a host name.
+        label = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
+        return (
+            re.fullmatch(rf"{label}(\.{label})*", address) is not None and re.search(r"[A-Za-z]", address) is not None
+        )
+    return True

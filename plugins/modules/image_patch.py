@@ -1,0 +1,204 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the SGLang Fleet authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: image_patch
+short_description: Build a patched image from an image that is on the node
+version_added: 0.1.0
+author:
+  - SGLang Fleet authors (@sglang-fleet)
+description:
+  - Builds an image from O(base) with O(patches) applied to the source tree at O(source_root), with no network.
+  - The result's tag holds the base's content and the patches' hash, so that it is built again only when one of the
+    two changes. Labels and the folder C(/opt/sglang-fleet) inside it say where it comes from.
+  - A patch whose expected content is not there fails by name; then no image is tagged.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  facts:
+    support: full
+extends_documentation_fragment:
+  - sglang.fleet.attributes
+options:
+  base:
+    description: The image to build from, as C(fleet_image) of M(sglang.fleet.image_pull) gives it.
+    type: dict
+    required: true
+    suboptions:
+      reference:
+        description: The reference that the image was pulled by.
+        type: str
+        required: true
+      id:
+        description: ID of its content; none in check mode on a node that does not have it yet.
+        type: str
+      digest:
+        description: Digest in the registry.
+        type: str
+      size:
+        description: Bytes on disk.
+        type: int
+  patches:
+    description:
+      - The patches in order, as the catalogue holds them. Each has C(name), C(file) and C(action); C(rename) needs
+        C(to), C(comment_line) needs C(line).
+    type: list
+    elements: dict
+    required: true
+  source_root:
+    description: The folder in the image that the patches' files are below.
+    type: str
+    default: /sgl-workspace/sglang/python/sglang
+  repository:
+    description: The name, without a tag, that the patched image gets.
+    type: str
+    default: sglang-fleet/patched
+"""
+
+EXAMPLES = r"""
+- name: Patch the image
+  sglang.fleet.image_patch:
+    base: "{{ ansible_facts.fleet_image }}"
+    patches: "{{ ansible_facts.fleet_plan.patches }}"
+"""
+
+RETURN = r"""
+ansible_facts:
+  description: The patched image, in the place of its base.
+  returned: success
+  type: dict
+  contains:
+    fleet_image:
+      description: The patched image.
+      type: dict
+      returned: always
+patches:
+  description: What became of each patch.
+  returned: when an image was built
+  type: list
+  elements: dict
+"""
+
+import inspect
+import json
+import os
+import shutil
+import tempfile
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.sglang.fleet.plugins.module_utils import _patch
+from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
+
+DOCKERFILE = """\
+FROM {base}
+LABEL {labels}
+COPY apply.py patches.json {folder}/
+RUN ["python3", "{folder}/apply.py", "--root", "{root}", "--patches", "{folder}/patches.json"]
+"""
+
+
+def build(module: AnsibleModule, docker: Docker, tag: str, labels: dict[str, str]) -> list[dict[str, str]]:
+    """Builds and tags the image; fails the module by the patch's name when one does not fit."""
+    base, folder = module.params["base"], _patch.IMAGE_FOLDER
+    context = tempfile.mkdtemp(prefix="sglang-fleet-patch-")
+    try:
+        files = {
+            "Dockerfile": DOCKERFILE.format(
+                base=base["reference"],
+                labels=" ".join(f'{key}="{value}"' for key, value in labels.items()),
+                folder=folder,
+                root=module.params["source_root"],
+            ),
+            "apply.py": inspect.getsource(_patch),
+            "patches.json": json.dumps(module.params["patches"], indent=1),
+        }
+        for name, text in files.items():
+            with open(os.path.join(context, name), "w", encoding="utf-8") as handle:
+                handle.write(text)
+        command = ["docker", "build", "--network=none", "--force-rm", f"--tag={tag}", context]
+        # Plain progress: BuildKit, where an engine has it, would otherwise fold the step's output away.
+        code, out, err = module.run_command(command, environ_update={"BUILDKIT_PROGRESS": "plain"})
+    finally:
+        shutil.rmtree(context)
+    outcome = _patch.outcome_of(out + "\n" + err)
+    if code != 0:
+        # The steps before the one that failed are images without a name.
+        hashed = "sglang.fleet.patch_hash"
+        docker.call("image", "prune", "--force", "--filter", f"label={hashed}={labels[hashed]}")
+    if "error" in outcome:
+        module.fail_json(msg=f"{outcome['error']} (base image {base['reference']}, {base['id']})")
+    if code != 0:
+        last = (err.strip() or out.strip()).splitlines()[-1:] or ["no output"]
+        module.fail_json(msg=f"the patched image of {base['reference']} could not be built: {last[0]}", stderr=err)
+    found, original = docker.image(tag), docker.image(base["id"])
+    # A tag that moved between pull and build would give an image of another base.
+    if found is None or original is None or found.layers[: len(original.layers)] != original.layers:
+        docker.call("image", "rm", tag)
+        module.fail_json(
+            msg=f"{base['reference']} changed while the patched image was built: wanted {base['id']}. Run again."
+        )
+    patches: list[dict[str, str]] = outcome.get("patches", [])
+    return patches
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "base": {
+                "type": "dict",
+                "required": True,
+                "options": {
+                    "reference": {"type": "str", "required": True},
+                    "id": {"type": "str"},
+                    "digest": {"type": "str"},
+                    "size": {"type": "int"},
+                },
+            },
+            "patches": {"type": "list", "elements": "dict", "required": True},
+            "source_root": {"type": "str", "default": "/sgl-workspace/sglang/python/sglang"},
+            "repository": {"type": "str", "default": "sglang-fleet/patched"},
+        },
+        supports_check_mode=True,
+    )
+    base, patches = module.params["base"], module.params["patches"]
+    digest = _patch.patch_hash(patches)
+    fact = dict(base, id=None, patched=[p["name"] for p in patches])
+    if base["id"] is None:
+        if not module.check_mode:
+            module.fail_json(
+                msg=f"image {base['reference']}: no content ID is known; run sglang.fleet.image_pull first."
+            )
+        module.exit_json(changed=True, ansible_facts={"fleet_image": fact})
+    tag = f"{module.params['repository']}:{base['id'].split(':')[-1][:12]}-{digest[:12]}"
+    fact["tag"] = tag
+    labels = {
+        "sglang.fleet.base": base["id"],
+        "sglang.fleet.base_reference": base["reference"],
+        "sglang.fleet.patches": ",".join(p["name"] for p in patches),
+        "sglang.fleet.patch_hash": digest,
+    }
+    docker = Docker(module.run_command)
+    result: dict[str, object] = {"changed": False}
+    try:
+        image = docker.image(tag)
+        stale = image is not None and any(image.labels.get(key) != value for key, value in labels.items())
+        if image is None or stale:
+            result["changed"] = True
+            if module.check_mode:
+                module.exit_json(changed=True, ansible_facts={"fleet_image": fact})
+            result["patches"] = build(module, docker, tag, labels)
+            image = docker.image(tag)
+    except DockerError as error:
+        module.fail_json(msg=str(error), kind=error.kind)
+    fact["id"] = image.id if image else None
+    module.exit_json(ansible_facts={"fleet_image": fact}, **result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,141 @@
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.sglang.fleet.plugins.module_utils import _gates
+from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, GateError
+
+
+def chat(content: str | None, **message: Any) -> Answer:
+    choice = {"message": {"role": "assistant", "content": content, **message}, "finish_reason": "stop"}
+    return Answer(200, json.dumps({"choices": [choice], "usage": {"completion_tokens": 7}}))
+
+
+@pytest.mark.parametrize(
+    ("content", "reasoning", "split"),
+    [
+        pytest.param("<think>\nhm.\n</think>\n\nHello!", None, ("hm.", "Hello!"), id="block"),
+        pytest.param("hm.\n</think>\nHello!", None, ("hm.", "Hello!"), id="opened by the template"),
+        pytest.param("Hello!", None, ("", "Hello!"), id="no thinking"),
+        pytest.param("Hello!", "hm.", ("hm.", "Hello!"), id="reasoning_content"),
+        pytest.param("<think></think>Hello!", None, ("", "Hello!"), id="empty block"),
+        pytest.param("", None, ("", ""), id="nothing"),
+    ],
+)
+def test_thinking_is_split_from_the_answer(content: str, reasoning: str | None, split: tuple[str, str]) -> None:
+    assert _gates.split_thinking(content, reasoning) == split
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(
+            "<think>and on and on",
+            "<think> never closes, so there is no answer: the token limit may be too low for this prompt",
+            id="never closes",
+        ),
+        pytest.param(
+            "<think>a</think>b<think>c</think>d",
+            "<think> stands 2 times and </think> 2 times; wanted one block at most",
+            id="two blocks",
+        ),
+        pytest.param("Hi <think>a</think>b", "there is text before <think>: 'Hi'", id="text before"),
+    ],
+)
+def test_a_broken_thinking_part_fails(content: str, message: str) -> None:
+    with pytest.raises(GateError) as error:
+        _gates.split_thinking(content)
+    assert str(error.value) == message
+
+
+def test_a_chat_turn_gives_its_parts() -> None:
+    assert _gates.check_chat(chat("<think>a</think>Hello"), thinks=True) == {
+        "thinking": "a",
+        "answer": "Hello",
+        "tokens": 7,
+        "evidence": "Hello",
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "thinks", "message"),
+    [
+        pytest.param(
+            chat("Hello"),
+            True,
+            "the answer carries no thinking although a reasoning parser is on: 'Hello'",
+            id="no thinking",
+        ),
+        pytest.param(
+            chat("<think>abc</think>"),
+            True,
+            "the chat turn has no answer (finish_reason stop, 3 characters of thinking)",
+            id="no answer",
+        ),
+        pytest.param(
+            chat(None), False, "the chat turn has no answer (finish_reason stop, 0 characters of thinking)", id="null"
+        ),
+        pytest.param(
+            Answer(500, "boom"), False, "/v1/chat/completions answered 500 (boom), wanted 200", id="server error"
+        ),
+        pytest.param(
+            Answer(0, "Connection refused"),
+            False,
+            "/v1/chat/completions answered nothing (Connection refused), wanted 200",
+            id="no connection",
+        ),
+        pytest.param(Answer(200, "<html>"), False, "the answer is not JSON: <html>", id="not JSON"),
+        pytest.param(Answer(200, "{}"), False, "the answer has no choices: {}", id="no choices"),
+    ],
+)
+def test_a_bad_chat_turn_fails(answer: Answer, thinks: bool, message: str) -> None:
+    with pytest.raises(GateError) as error:
+        _gates.check_chat(answer, thinks)
+    assert str(error.value) == message
+
+
+def test_health_wants_200() -> None:
+    assert _gates.check_health(Answer(200, "")) == "200"
+    with pytest.raises(GateError, match=r"/health answered 503 \(\), wanted 200"):
+        _gates.check_health(Answer(503, ""))
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param(
+            Answer(200, '{"data": [{"id": "other"}]}'),
+            "/v1/models lists other, wanted MiniMaxAI/MiniMax-M2.7",
+            id="other",
+        ),
+        pytest.param(
+            Answer(200, '{"data": []}'), "/v1/models lists no model, wanted MiniMaxAI/MiniMax-M2.7", id="none"
+        ),
+        pytest.param(Answer(401, "{}"), "/v1/models answered 401 ({}), wanted 200", id="refused"),
+    ],
+)
+def test_the_model_list_must_name_the_model(answer: Answer, message: str) -> None:
+    with pytest.raises(GateError) as error:
+        _gates.check_models(answer, "MiniMaxAI/MiniMax-M2.7")
+    assert str(error.value) == message
+
+
+def test_the_model_list_names_the_model() -> None:
+    listed = Answer(200, '{"data": [{"id": "MiniMaxAI/MiniMax-M2.7"}]}')
+    assert _gates.check_models(listed, "MiniMaxAI/MiniMax-M2.7") == "serves MiniMaxAI/MiniMax-M2.7"
+
+
+def test_a_request_without_the_key_must_be_refused() -> None:
+    assert _gates.check_unauthorised(Answer(401, "")) == "401 without the key"
+    with pytest.raises(GateError, match="a request without the API key was answered 200, wanted 401"):
+        _gates.check_unauthorised(Answer(200, ""))
+
+
+def test_an_excerpt_is_short_and_in_one_line() -> None:
+    assert Answer(500, "a\n  b").excerpt() == "a b"
+    assert Answer(500, "x" * 300).excerpt() == "x" * 199 + "…"

@@ -1,0 +1,85 @@
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from ansible_collections.sglang.fleet.plugins.module_utils._state import applied_state, digest, gates_due, servers_due
+
+ZERO: dict[str, Any] = {"name": "0", "address": "127.0.0.1", "port": 30000, "tp": 4}
+ONE: dict[str, Any] = {"name": "1", "address": "127.0.0.1", "port": 30001, "tp": 4}
+UP = {"unit": "active", "outdated": False, "answers": True}
+IMAGE = {"id": "sha256:aa", "reference": "lmsysorg/sglang:v1"}
+PLAN = {"model": {"id": "MiniMaxAI/MiniMax-M2.7"}, "patches": [{"name": "p", "why": "x"}], "instances": [ZERO, ONE]}
+
+
+@pytest.mark.parametrize(
+    ("zero", "written", "due"),
+    [
+        pytest.param({}, [], [], id="as it should be"),
+        pytest.param({}, ["/etc/sglang/1.env"], ["1"], id="one file written"),
+        pytest.param({}, ["/etc/systemd/system/sglang@.service"], ["0", "1"], id="the unit written"),
+        pytest.param({}, ["/var/lib/sglang-fleet/huggingface"], [], id="an unrelated folder made"),
+        pytest.param({"outdated": True}, [], ["0"], id="older than its files"),
+        pytest.param({"unit": "failed"}, [], ["0"], id="failed"),
+        pytest.param({"unit": "inactive"}, [], ["0"], id="stopped"),
+        pytest.param({"unit": ""}, [], ["0"], id="no unit"),
+        pytest.param({"unit": "activating"}, [], [], id="about to start"),
+    ],
+)
+def test_which_servers_must_start_anew(zero: dict[str, Any], written: list[str], due: list[str]) -> None:
+    found = {"0": {**UP, **zero}, "1": UP}
+    assert servers_due([ZERO, ONE], found, written, ["/etc/systemd/system/sglang@.service"]) == due
+
+
+@pytest.mark.parametrize(
+    ("change", "due"),
+    [
+        pytest.param({}, [], id="passed before"),
+        pytest.param({"always": True}, ["0", "1"], id="always"),
+        pytest.param({"started": ["1"]}, ["1"], id="started by this run"),
+        pytest.param({"image_id": "sha256:bb"}, ["0", "1"], id="another image"),
+        pytest.param({"zero": {**ZERO, "tp": 8}}, ["0"], id="another plan"),
+        pytest.param({"up": {"answers": False}}, ["0"], id="no answer"),
+        pytest.param({"state": {}}, ["0", "1"], id="no record"),
+    ],
+)
+def test_which_servers_go_through_the_gates(change: dict[str, Any], due: list[str]) -> None:
+    state = change.get("state", applied_state(PLAN, IMAGE, ["health"]))
+    servers = {"instances": {"0": {**UP, **change.get("up", {})}, "1": UP}, "state": state}
+    found = gates_due(
+        [change.get("zero", ZERO), ONE],
+        change.get("image_id", IMAGE["id"]),
+        servers,
+        change.get("started", []),
+        change.get("always", False),
+    )
+    assert [item["name"] for item in found] == due
+
+
+def test_without_facts_every_server_is_tested() -> None:
+    assert gates_due([ZERO], None, {}) == [ZERO]
+
+
+def test_the_state_says_what_is_applied() -> None:
+    state = applied_state(PLAN, IMAGE, ["health", "chat"])
+    assert {key: state[key] for key in ("schema", "model", "image", "patches")} == {
+        "schema": 1,
+        "model": "MiniMaxAI/MiniMax-M2.7",
+        "image": IMAGE,
+        "patches": ["p"],
+    }
+    assert state["instances"]["1"] == {
+        "digest": digest(ONE, "sha256:aa"),
+        "gates": ["health", "chat"],
+        "endpoint": "http://127.0.0.1:30001",
+        "plan": ONE,
+    }
+    json.dumps(state)
+
+
+def test_a_digest_does_not_depend_on_order() -> None:
+    assert digest(dict(reversed(ZERO.items())), "x") == digest(ZERO, "x")
