@@ -25,10 +25,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fleetlab.nodes import node_down, node_up
-from fleetlab.settings import Node, demo_nodes
 from rich.console import Console
 from rich.table import Table
+
+from fleetlab.nodes import node_down, node_up
+from fleetlab.settings import Node, demo_nodes
 
 PROJECT = Path(__file__).resolve().parents[1]
 STEPS = PROJECT / "benchmarks" / "cookbook_steps.sh"
@@ -94,7 +95,9 @@ def fresh_nodes() -> None:
 
 def noop(runs: int) -> dict[str, Any]:
     playbook("deploy.yml")
-    pairs = [(timed(lambda: playbook("deploy.yml")), timed(lambda: playbook("benchmarks/ping.yml"))) for _ in range(runs)]
+    pairs = [
+        (timed(lambda: playbook("deploy.yml")), timed(lambda: playbook("benchmarks/ping.yml"))) for _ in range(runs)
+    ]
     return figures("noop", "no-op deploy.yml", "one ping play", pairs)
 
 
@@ -132,9 +135,7 @@ def main() -> int:
     os.environ["ANSIBLE_FORCE_COLOR"] = "false"
     subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
     wanted = [options.only] if options.only else ["cold", "noop"]
-    results = [
-        {"cold": cold, "noop": noop}[name](options.runs or {"cold": 1, "noop": 5}[name]) for name in wanted
-    ]
+    results = [{"cold": cold, "noop": noop}[name](options.runs or {"cold": 1, "noop": 5}[name]) for name in wanted]
     table = Table("benchmark", "hosts", "runs", "seconds", "base", "ratio", "min to max")
     for r in results:
         table.add_row(

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.panel import Panel
+from rich.table import Table
+
 from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, check_chat
 from fleetlab.cli import main as lab
 from fleetlab.settings import Node, demo_nodes
 from fleetlab.shell import LabError, docker, fail
-from rich.console import Console
-from rich.panel import Panel
-from rich.table import Table
 
 PROJECT = Path(__file__).resolve().parents[2]
 QUESTION = "Who are you?"

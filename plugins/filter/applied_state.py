@@ -22,7 +22,7 @@ options:
     type: dict
     required: true
   image:
-    description: The image that the instances run, as C(fleet_image) has it.
+    description: The image that the instances run, as C(fleet_local_image) has it.
     type: dict
     required: true
   gates:
@@ -35,7 +35,7 @@ options:
 EXAMPLES = r"""
 - name: Show the record
   ansible.builtin.debug:
-    msg: "{{ ansible_facts.fleet_plan | sglang.fleet.applied_state(image=ansible_facts.fleet_image, gates=['health']) }}"
+    msg: "{{ ansible_facts.fleet_plan | sglang.fleet.applied_state(image=ansible_facts.fleet_local_image, gates=['health']) }}"
 """
 
 RETURN = r"""

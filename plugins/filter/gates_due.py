@@ -46,7 +46,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: >-
       {{ ansible_facts.fleet_plan.instances | sglang.fleet.gates_due(
-           image_id=ansible_facts.fleet_image.id, servers=ansible_facts.fleet_servers) }}
+           image_id=ansible_facts.fleet_local_image.id, servers=ansible_facts.fleet_servers) }}
 """
 
 RETURN = r"""

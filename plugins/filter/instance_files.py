@@ -26,7 +26,7 @@ options:
     elements: dict
     required: true
   image:
-    description: The image that the instances run, as C(fleet_image) has it.
+    description: The image that the instances run, as C(fleet_local_image) has it.
     type: dict
     required: true
   config_dir:
@@ -50,7 +50,7 @@ options:
 EXAMPLES = r"""
 - name: Write the configuration
   sglang.fleet.managed_files:
-    files: "{{ ansible_facts.fleet_plan.instances | sglang.fleet.instance_files(image=ansible_facts.fleet_image) }}"
+    files: "{{ ansible_facts.fleet_plan.instances | sglang.fleet.instance_files(image=ansible_facts.fleet_local_image) }}"
 """
 
 RETURN = r"""

@@ -101,9 +101,7 @@ def check_chat(answer: Answer, thinks: bool) -> dict[str, Any]:
     thinking, text = split_thinking(message.get("content") or "", message.get("reasoning_content"))
     if not text:
         reason = choices[0].get("finish_reason")
-        raise GateError(
-            f"the chat turn has no answer (finish_reason {reason}, {len(thinking)} characters of thinking)"
-        )
+        raise GateError(f"the chat turn has no answer (finish_reason {reason}, {len(thinking)} characters of thinking)")
     if thinks and not thinking:
         raise GateError(f"the answer carries no thinking although a reasoning parser is on: {text[:80]!r}")
     tokens = int((data.get("usage") or {}).get("completion_tokens") or 0)

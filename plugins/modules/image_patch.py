@@ -26,7 +26,7 @@ extends_documentation_fragment:
   - sglang.fleet.attributes
 options:
   base:
-    description: The image to build from, as C(fleet_image) of M(sglang.fleet.image_pull) gives it.
+    description: The image to build from, as C(fleet_local_image) of M(sglang.fleet.image_pull) gives it.
     type: dict
     required: true
     suboptions:
@@ -63,7 +63,7 @@ options:
 EXAMPLES = r"""
 - name: Patch the image
   sglang.fleet.image_patch:
-    base: "{{ ansible_facts.fleet_image }}"
+    base: "{{ ansible_facts.fleet_local_image }}"
     patches: "{{ ansible_facts.fleet_plan.patches }}"
 """
 
@@ -73,7 +73,7 @@ ansible_facts:
   returned: success
   type: dict
   contains:
-    fleet_image:
+    fleet_local_image:
       description: The patched image.
       type: dict
       returned: always
@@ -174,7 +174,7 @@ def main() -> None:
             module.fail_json(
                 msg=f"image {base['reference']}: no content ID is known; run sglang.fleet.image_pull first."
             )
-        module.exit_json(changed=True, ansible_facts={"fleet_image": fact})
+        module.exit_json(changed=True, ansible_facts={"fleet_local_image": fact})
     tag = f"{module.params['repository']}:{base['id'].split(':')[-1][:12]}-{digest[:12]}"
     fact["tag"] = tag
     labels = {
@@ -191,13 +191,13 @@ def main() -> None:
         if image is None or stale:
             result["changed"] = True
             if module.check_mode:
-                module.exit_json(changed=True, ansible_facts={"fleet_image": fact})
+                module.exit_json(changed=True, ansible_facts={"fleet_local_image": fact})
             result["patches"] = build(module, docker, tag, labels)
             image = docker.image(tag)
     except DockerError as error:
         module.fail_json(msg=str(error), kind=error.kind)
     fact["id"] = image.id if image else None
-    module.exit_json(ansible_facts={"fleet_image": fact}, **result)
+    module.exit_json(ansible_facts={"fleet_local_image": fact}, **result)
 
 
 if __name__ == "__main__":

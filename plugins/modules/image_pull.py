@@ -45,7 +45,7 @@ ansible_facts:
   returned: success
   type: dict
   contains:
-    fleet_image:
+    fleet_local_image:
       description: The image as it is on the node.
       type: dict
       returned: always
@@ -77,12 +77,12 @@ def main() -> None:
     try:
         # In check mode on a node that has no engine yet, the pull is what would happen.
         if module.check_mode and not module.get_bin_path("docker"):
-            module.exit_json(changed=True, ansible_facts={"fleet_image": fact})
+            module.exit_json(changed=True, ansible_facts={"fleet_local_image": fact})
         image = docker.image(reference)
         if image is None or not matches(image, digest):
             changed = True
             if module.check_mode:
-                module.exit_json(changed=True, ansible_facts={"fleet_image": fact})
+                module.exit_json(changed=True, ansible_facts={"fleet_local_image": fact})
             if digest is None:
                 docker.call("pull", "--quiet", reference)
             else:
@@ -99,7 +99,7 @@ def main() -> None:
         digest=digest or next((d.rsplit("@", 1)[1] for d in image.digests), None),
         size=image.size,
     )
-    module.exit_json(changed=changed, ansible_facts={"fleet_image": fact})
+    module.exit_json(changed=changed, ansible_facts={"fleet_local_image": fact})
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ attributes:
     support: full
   diff_mode:
     support: full
+  facts:
+    support: none
+    description: Returns no facts.
 extends_documentation_fragment:
   - sglang.fleet.attributes
 options:

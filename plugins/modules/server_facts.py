@@ -87,27 +87,19 @@ import datetime
 import json
 import os
 import re
-import urllib.error
-import urllib.request
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
+from ansible_collections.sglang.fleet.plugins.module_utils._http import Client
 from ansible_collections.sglang.fleet.plugins.module_utils._ports import holders
 from ansible_collections.sglang.fleet.plugins.module_utils._systemd import parse_show
 
 
 def answers(address: str, port: int) -> bool:
     """Whether an SGLang API answers there; 401 is an answer."""
-    host = "127.0.0.1" if address == "0.0.0.0" else f"[{address}]" if ":" in address else address
-    try:
-        with urllib.request.urlopen(f"http://{host}:{port}/v1/models", timeout=3) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError as error:
-        return error.code == 401
-    except (OSError, ValueError):
-        return False
+    return Client(address, port, seconds=3).call("/v1/models").status in (200, 401)
 
 
 def epoch(stamp: str) -> float:

@@ -22,6 +22,9 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to show a difference of.
+  facts:
+    support: none
+    description: Returns no facts.
 extends_documentation_fragment:
   - sglang.fleet.attributes
 options:
@@ -91,41 +94,18 @@ thinking:
   type: str
 """
 
-import json
 import time
-import urllib.error
-import urllib.request
 from typing import Any, Callable
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _gates
 from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, GateError
+from ansible_collections.sglang.fleet.plugins.module_utils._http import Client
 from ansible_collections.sglang.fleet.plugins.module_utils._systemd import parse_show
 
 #: A unit that has started this often since the wait began crashes rather than starts.
 CRASHES = 2
-
-
-class Client:
-    """HTTP to one server with the standard library."""
-
-    def __init__(self, base: str, key: str | None, seconds: int) -> None:
-        self.base, self.key, self.seconds = base, key, seconds
-
-    def call(self, path: str, payload: dict[str, Any] | None = None, with_key: bool = True) -> Answer:
-        headers = {"Content-Type": "application/json"}
-        if self.key and with_key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        data = None if payload is None else json.dumps(payload).encode()
-        request = urllib.request.Request(self.base + path, data=data, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=self.seconds) as answer:
-                return Answer(answer.status, answer.read().decode("utf-8", "replace"))
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, error.read().decode("utf-8", "replace"))
-        except (OSError, ValueError) as error:
-            return Answer(0, str(error))
 
 
 class Unit:
@@ -184,9 +164,8 @@ def main() -> None:
         supports_check_mode=False,
     )
     p = module.params
-    host = "127.0.0.1" if p["address"] == "0.0.0.0" else f"[{p['address']}]" if ":" in p["address"] else p["address"]
-    base = f"http://{host}:{p['port']}"
-    client, unit = Client(base, p["api_key"], p["request_seconds"]), Unit(module, p["unit"])
+    client = Client(p["address"], p["port"], p["api_key"], p["request_seconds"])
+    unit = Unit(module, p["unit"])
     chat = {
         "model": p["model"],
         "messages": [{"role": "user", "content": p["prompt"]}],
@@ -217,7 +196,7 @@ def main() -> None:
             {"gate": name, "passed": passed, "evidence": evidence, "seconds": round(time.monotonic() - begun, 2)}
         )
         if not passed:
-            module.fail_json(msg=f"{p['unit']} at {base}: gate {name} failed: {evidence}", gates=results)
+            module.fail_json(msg=f"{p['unit']} at {client.base}: gate {name} failed: {evidence}", gates=results)
     module.exit_json(changed=False, gates=results, answer=turn["answer"], thinking=turn["thinking"])
 
 

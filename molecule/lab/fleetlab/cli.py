@@ -15,8 +15,9 @@ from typing import Any
 from . import doctor
 from .engine import ensure_engine, ensure_tools
 from .inventory import write_inventory
+from .keys import private_key
 from .network import ensure_network, ensure_registry, lab_things, registry_answers
-from .nodes import AS_IT_WAS, check, node_down, node_up, private_key, remove_all, spec
+from .nodes import AS_IT_WAS, check, node_down, node_up, remove_all, spec
 from .roots import node_image, remove_images
 from .settings import AUTO, LABEL, REGISTRY, REGISTRY_FOR_HOST, SYSTEMS, Node, demo_nodes
 from .shell import LAB_DIR, LabError, docker, fail, parallel, say, stop
@@ -132,6 +133,7 @@ def status(_arguments: argparse.Namespace) -> int:
     say("registry", f"answers at {REGISTRY_FOR_HOST}" if registry_answers() else "does not run")
     names = [name for name in lab_things("container") if name != REGISTRY]
     rows = json.loads(docker("inspect", *names).stdout) if names else []
+    rows = [row for row in rows if f"{LABEL}.node" in row["Config"]["Labels"]]
     for row in sorted(rows, key=lambda row: str(row["Name"])):
         labels = row["Config"]["Labels"]
         _image, system, gpu, ip = spec(row)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .nodes import private_key
+from .keys import private_key
 from .settings import Node
 from .shell import PROJECT_DIR
 
@@ -13,8 +13,8 @@ INVENTORY = PROJECT_DIR / "inventories" / "lab" / "hosts.yml"
 # The nodes' host keys change whenever a node is made anew, so they are neither checked nor remembered. The keep-alive
 # ends a shared connection (ControlPersist) to a node that is gone.
 SSH_OPTIONS = (
-    "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
-    "-o ServerAliveInterval=5 -o ServerAliveCountMax=3"
+    "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
+    "-o ServerAliveInterval=5 -o ServerAliveCountMax=3",
 )
 
 
@@ -27,7 +27,8 @@ def render(nodes: list[Node], key: Path) -> str:
         "  vars:",
         "    ansible_user: ansible",
         f"    ansible_ssh_private_key_file: {key}",
-        f'    ansible_ssh_common_args: "{SSH_OPTIONS}"',
+        "    ansible_ssh_common_args: >-",
+        *(f"      {option}" for option in SSH_OPTIONS),
         "    ansible_ssh_pipelining: true",
         "    ansible_python_interpreter: /usr/bin/python3",
         "  children:",
@@ -40,7 +41,7 @@ def render(nodes: list[Node], key: Path) -> str:
     for group, members in groups.items():
         lines += [f"    {group}:", "      hosts:"]
         for node in members:
-            lines.append(f"        {node.name}:" + ("" if node.name not in seen else " {}"))
+            lines.append(f"        {node.name}:")
             if node.name not in seen:
                 lines.append(f"          ansible_host: {node.ip}")
             seen.add(node.name)

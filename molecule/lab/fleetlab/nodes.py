@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import io
 import json
 import re
 import socket
-import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .keys import hand_in, private_key
 from .network import inspect, lab_things
 from .roots import node_image
 from .settings import (
@@ -29,21 +27,11 @@ from .settings import (
     Node,
     labels,
 )
-from .shell import LAB_DIR, LabError, cache_dir, docker, locked, run, wait_for
+from .shell import LAB_DIR, LabError, docker, locked, wait_for
 
 CAP_SYS_RESOURCE = 24
 AS_IT_WAS = "as it was"
 STATE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd")
-
-
-def private_key() -> Path:
-    """The key that opens every node, made once and kept in the cache; its public half lies beside it."""
-    path = cache_dir("ssh") / "id_ed25519"
-    with locked("ssh"):
-        if not path.with_suffix(".pub").exists():
-            path.unlink(missing_ok=True)
-            run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "sglang-fleet-lab", "-f", path])
-    return path
 
 
 def check(node: Node) -> None:
@@ -84,20 +72,19 @@ def node_up(node: Node) -> tuple[Node, str]:
     key = private_key()
     image = node_image(node.os)
     with locked(f"node-{node.container}"):
-        there = inspect("container", node.container)
+        there, made = inspect("container", node.container), "made"
         if there is not None and node.ip == AUTO:
             node = replace(node, ip=spec(there)[-1])
         if there is not None and (
             spec(there) != _wanted(node, image) or there["State"]["Status"] in ("created", "dead", "removing")
         ):
             _remove(node.container)
-            there = None
+            there, made = None, "made anew: its image or its description changed"
         done = AS_IT_WAS
         if there is None:
-            node = _make(node, image, key)
-            done = "made"
+            node, done = _make(node, image, key), made
         else:
-            _hand_in(key, node)  # the cache, and the key with it, may be newer than the node
+            hand_in(key, node)  # the cache, and the key with it, may be newer than the node
             if there["State"]["Status"] != "running":
                 docker("start", node.container)
                 done = "started"
@@ -129,7 +116,7 @@ def _make(node: Node, image: str, key: Path) -> Node:
                 _create(node, image)
         else:
             _create(node, image)
-        _hand_in(key, node)
+        hand_in(key, node)
         docker("start", node.container)
     except LabError:
         _remove(node.container)
@@ -172,18 +159,6 @@ def _may_raise_limits() -> bool:
         if line.startswith("CapBnd:"):
             return bool(int(line.split()[1], 16) >> CAP_SYS_RESOURCE & 1)
     return True
-
-
-def _hand_in(key: Path, node: Node) -> None:
-    """Put the authorized key of root and ansible into a node, running or not."""
-    text = key.with_suffix(".pub").read_bytes()
-    stream = io.BytesIO()
-    with tarfile.open(fileobj=stream, mode="w") as archive:
-        for path, owner in (("root", 0), ("home/ansible", 1000)):
-            entry = tarfile.TarInfo(f"{path}/.ssh/authorized_keys")
-            entry.size, entry.mode, entry.uid, entry.gid, entry.mtime = len(text), 0o600, owner, owner, time.time()
-            archive.addfile(entry, io.BytesIO(text))
-    docker("cp", "-", f"{node.container}:/", stdin=stream.getvalue())
 
 
 def _ready(node: Node) -> bool:

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from .engine import ensure_tools
-from .settings import LABEL, labels
+from .settings import REPOSITORY
 from .shell import LAB_DIR, cache_dir, docker, locked, run, step
 
 NODE_PACKAGES = [
@@ -69,6 +69,11 @@ def _mmdebstrap(system: str, packages: list[str], *options: str) -> list[str]:
     ]
 
 
+def _is_cache(path: Path) -> bool:
+    """Whether a file was left by Python, a linter or an editor, and so belongs to no image."""
+    return any(part == "__pycache__" or part.startswith(".") for part in path.relative_to(NODE_DIR).parts)
+
+
 def _root_tar(name: str, digest: str, command: list[str]) -> Path:
     """The root's tar file, built when it is not in the cache."""
     folder = cache_dir("roots")
@@ -89,11 +94,10 @@ def _root_tar(name: str, digest: str, command: list[str]) -> Path:
 def _imported(name: str, command: list[str], *changes: str, extra: bytes = b"") -> str:
     """The image of a root, imported when the engine lacks it."""
     digest = _digest("\n".join(command), extra, *changes)
-    tag = f"sglang-fleet-lab/{name}:{digest}"
+    tag = f"{REPOSITORY}/{name}:{digest}"
     if not _has_image(tag):
         path = _root_tar(name, digest, command)
-        options = [f"--change={change}" for change in (*changes, f"LABEL {LABEL}=1 {LABEL}.owner=lab")]
-        docker("import", *options, path, tag)
+        docker("import", *(f"--change={change}" for change in changes), path, tag)
     return tag
 
 
@@ -103,12 +107,12 @@ def node_image(system: str) -> str:
         packages = NODE_PACKAGES + EXTRA_PACKAGES.get(system, [])
         command = _mmdebstrap(system, packages, "--variant=minbase", f"--customize-hook={NODE_HOOK}")
         base = _imported(f"root-{system}", command)
-        files = sorted(path for path in NODE_DIR.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+        files = sorted(path for path in NODE_DIR.rglob("*") if path.is_file() and not _is_cache(path))
         inputs = [text for path in files for text in (str(path.relative_to(NODE_DIR)), path.read_bytes())]
-        tag = f"sglang-fleet-lab/node-{system}:{_digest(base, *inputs)}"
+        tag = f"{REPOSITORY}/node-{system}:{_digest(base, *inputs)}"
         if not _has_image(tag):
             with step(f"build the {system} node image"):
-                build = ["build", "--quiet", "--network=none", "--build-arg", f"BASE={base}", *labels("lab")]
+                build = ["build", "--quiet", "--network=none", "--build-arg", f"BASE={base}"]
                 # The classic builder takes a base image that exists in this engine alone, and needs no plugin.
                 docker(*build, "--tag", tag, NODE_DIR, env={"DOCKER_BUILDKIT": "0"})
         return tag
@@ -128,7 +132,7 @@ def registry_image() -> str:
 
 def remove_images() -> int:
     """Remove the lab's own images from the engine; the roots in the cache make them again in seconds."""
-    found = docker("images", f"--filter=label={LABEL}=1", "--format={{.Repository}}:{{.Tag}}").stdout.split()
+    found = docker("images", f"--filter=reference={REPOSITORY}/*", "--format={{.Repository}}:{{.Tag}}").stdout.split()
     if found:
         docker("rmi", "--force", *found)
     return len(found)

@@ -23,6 +23,8 @@ REGISTRY_FOR_HOST = "127.0.0.1:5030"
 AUTO = "auto"  # an address to be chosen
 
 LABEL = "sglang-fleet.lab"
+# The images carry no label: a container inherits its image's, and a stranger's container must not become ours.
+REPOSITORY = "sglang-fleet-lab"
 SYSTEMS = ("bookworm", "trixie")
 
 

@@ -26,7 +26,8 @@ ROLES = ROOT / "roles"
 
 def documentation(module: str) -> dict[str, t.Any]:
     spec = importlib.util.spec_from_file_location(module, ROOT / "plugins" / "modules" / f"{module}.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     parsed: dict[str, t.Any] = yaml.safe_load(loaded.DOCUMENTATION)
@@ -105,12 +106,16 @@ def play(tmp_path: Path) -> t.Callable[..., Run]:
         connection: str = "local",
         check: bool = False,
     ) -> Run:
-        host = {"ansible_connection": connection, "ansible_host": "192.0.2.1", "ansible_python_interpreter": sys.executable}
+        host = {
+            "ansible_connection": connection,
+            "ansible_host": "192.0.2.1",
+            "ansible_python_interpreter": sys.executable,
+        }
         inventory = {"all": {"hosts": {"node-1": host}, "vars": variables or {}}}
         (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory), "utf-8")
         playbook = [{"hosts": "all", "gather_facts": False, "tasks": tasks}]
         (tmp_path / "play.yml").write_text(yaml.safe_dump(playbook), "utf-8")
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             [ansible, "-i", "hosts.yml", "play.yml", *(["--check"] if check else [])],
             cwd=tmp_path,
             env={
@@ -138,7 +143,10 @@ def test_plan_without_a_connection(play: t.Callable[..., Run], check: bool) -> N
     done = play(
         [
             {"name": "validate", "sglang.fleet.validate_inventory": None},
-            {"name": "plan", "sglang.fleet.launch_plan": {"gpu": "MI300X:8", "model": "{{ fleet_model }}", "layout": "2x4"}},
+            {
+                "name": "plan",
+                "sglang.fleet.launch_plan": {"gpu": "MI300X:8", "model": "{{ fleet_model }}", "layout": "2x4"},
+            },
         ],
         {"fleet_model": "M2.1", "fleet_port": "{{ 30000 + 1 }}"},
         connection="ssh",
