@@ -12,7 +12,7 @@ if [ "$vendor" = amd ]; then
     --device=/dev/kfd --device=/dev/dri --device=/dev/mem --group-add video --cap-add=SYS_PTRACE \
     --security-opt seccomp=unconfined -v /:/work -e SHELL=/bin/bash --name Minimax "$image" /bin/bash
   docker exec Minimax mv $models/transformers.py $models/hf_transformers_model.py
-  docker exec Minimax sed -i 's/^@torch.compile(dynamic=True, backend=get_compiler_backend())/#&/' $models/minimax_m2.py
+  docker exec Minimax sed -i 's/@torch.compile(dynamic=True, backend=get_compiler_backend())/#&/' $models/minimax_m2.py
 else
   docker run -d -it --gpus all --shm-size 32g --ipc=host --network=host \
     -v /root/.cache/huggingface:/root/.cache/huggingface --name Minimax "$image" /bin/bash

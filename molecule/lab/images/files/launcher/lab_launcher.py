@@ -51,6 +51,8 @@ CPU_OPTIONS = {
     "grammar-backend": "none",
     "max-total-tokens": "16384",
 }
+# Without it an idle scheduler spins, and a few servers share one small machine.
+CPU_FLAGS = ("--sleep-on-idle",)
 # The same, where the production line sets the option at all.
 CPU_OPTIONS_IF_SET = {
     "prefill-attention-backend": "torch_native",
@@ -98,6 +100,8 @@ def run(entry: str) -> None:
 def _child(entry: str, arguments: list[str], writer: int) -> None:
     """Never returns: exit status 0 with the options to append written to the pipe, or SGLang's own failure."""
     status = 1
+    if entry == "launch_server":
+        sys.argv[0] = "launch_server.py"  # what runpy will put there; it is in the parser's messages
     try:
         options = _judge(entry, arguments)
         os.write(writer, json.dumps(options).encode())
@@ -169,7 +173,7 @@ def _cpu_options(set_values: dict[str, Any]) -> list[str]:
     options = dict(CPU_OPTIONS)
     options.update({name: cpu for name, cpu in CPU_OPTIONS_IF_SET.items() if name.replace("-", "_") in set_values})
     options["max-running-requests"] = str(min(set_values.get("max_running_requests") or 64, MAX_RUNNING_REQUESTS))
-    return [word for name, value in options.items() for word in (f"--{name}", value)]
+    return [*(word for name, value in options.items() for word in (f"--{name}", value)), *CPU_FLAGS]
 
 
 def _blank(word: str, secrets: set[str]) -> str:
