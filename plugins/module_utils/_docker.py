@@ -13,6 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
+#: What the client prints for an image without a name, tag or digest.
+_NONE = "<none>"
+
 #: (return code, stdout, stderr), as AnsibleModule.run_command gives them.
 Result = tuple[int, str, str]
 Runner = Callable[[list[str]], Result]
@@ -108,7 +111,6 @@ class Image:
     digests: tuple[str, ...]
     layers: tuple[str, ...]
     labels: dict[str, str]
-    size: int
 
     @classmethod
     def from_inspect(cls, data: dict[str, Any]) -> Image:
@@ -117,7 +119,6 @@ class Image:
             digests=tuple(data.get("RepoDigests") or ()),
             layers=tuple((data.get("RootFS") or {}).get("Layers") or ()),
             labels=dict((data.get("Config") or {}).get("Labels") or {}),
-            size=int(data.get("Size") or 0),
         )
 
 
@@ -156,6 +157,20 @@ class Docker:
         if "no such image" in err.lower():
             return None
         raise explain("image inspect", err)
+
+    def images(self) -> list[dict[str, str]]:
+        """Every tagged image that is here: [{"reference", "id", "digest"}], the digest empty for one built here."""
+        lines = self.call("image", "ls", "--no-trunc", "--digests", "--format", "{{json .}}").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+        return [
+            {
+                "reference": f"{row['Repository']}:{row['Tag']}",
+                "id": row["ID"],
+                "digest": "" if row["Digest"] == _NONE else row["Digest"],
+            }
+            for row in rows
+            if _NONE not in (row["Repository"], row["Tag"])
+        ]
 
     def container(self, name: str) -> dict[str, Any] | None:
         """`docker inspect` of a container, or None where there is none of that name."""

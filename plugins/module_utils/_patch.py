@@ -44,6 +44,11 @@ def patch_hash(patches: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def patched_tag(base_id: str, patches: Sequence[Mapping[str, Any]], repository: str = "sglang-fleet/patched") -> str:
+    """The reference of the image derived from `base_id` (sha256:…) by `patches`: it changes when either does."""
+    return f"{repository}:{base_id.rsplit(':', 1)[-1][:12]}-{patch_hash(patches)[:12]}"
+
+
 def _read(path: str) -> str:
     with open(path, encoding="utf-8", newline="") as handle:
         return handle.read()

@@ -51,6 +51,7 @@ ansible_facts:
         enabled: {description: Whether the service starts at boot., type: bool, returned: always}
         version: {description: The engine's version., type: str, returned: always}
         containers_running: {description: How many containers run., type: int, returned: always}
+        images: {description: 'The tagged images, each with reference, id and digest.', type: list, elements: dict, returned: always}
         daemon_config: {description: The content of C(/etc/docker/daemon.json)., type: dict, returned: always}
         error: {description: 'Why it cannot be used, with a remedy.', type: str, returned: always}
         os: {description: 'ID, VERSION_ID and ID_LIKE of C(/etc/os-release).', type: dict, returned: always}
@@ -95,6 +96,7 @@ def main() -> None:
         "enabled": False,
         "version": "",
         "containers_running": 0,
+        "images": [],
         "error": "",
     }
     with open("/etc/os-release", encoding="utf-8") as handle:
@@ -110,12 +112,14 @@ def main() -> None:
         _code, out, _err = module.run_command(["systemctl", "is-enabled", "docker.service"])
         facts["enabled"] = out.strip() == "enabled"
         try:
-            info = Docker(module.run_command).info()
+            docker = Docker(module.run_command)
+            info = docker.info()
             facts.update(
                 running=True,
                 permitted=True,
                 version=info.get("ServerVersion", ""),
                 containers_running=int(info.get("ContainersRunning") or 0),
+                images=docker.images(),
             )
         except DockerError as error:
             facts.update(running=error.kind == "permission", permitted=error.kind != "permission", error=str(error))

@@ -40,9 +40,6 @@ options:
       digest:
         description: Digest in the registry.
         type: str
-      size:
-        description: Bytes on disk.
-        type: int
   patches:
     description:
       - The patches in order, as the catalogue holds them. Each has C(name), C(file) and C(action); C(rename) needs
@@ -157,7 +154,6 @@ def main() -> None:
                     "reference": {"type": "str", "required": True},
                     "id": {"type": "str"},
                     "digest": {"type": "str"},
-                    "size": {"type": "int"},
                 },
             },
             "patches": {"type": "list", "elements": "dict", "required": True},
@@ -175,7 +171,7 @@ def main() -> None:
                 msg=f"image {base['reference']}: no content ID is known; run sglang.fleet.image_pull first."
             )
         module.exit_json(changed=True, ansible_facts={"fleet_local_image": fact})
-    tag = f"{module.params['repository']}:{base['id'].split(':')[-1][:12]}-{digest[:12]}"
+    tag = _patch.patched_tag(base["id"], patches, module.params["repository"])
     fact["tag"] = tag
     labels = {
         "sglang.fleet.base": base["id"],

@@ -53,7 +53,6 @@ ansible_facts:
         reference: {description: As asked for., type: str, returned: always}
         id: {description: 'ID of the content; none where check mode would have pulled it.', type: str, returned: always}
         digest: {description: Digest in the registry., type: str, returned: always}
-        size: {description: Bytes on disk., type: int, returned: always}
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -72,7 +71,7 @@ def main() -> None:
     )
     reference, digest = module.params["reference"], module.params["digest"]
     docker = Docker(module.run_command)
-    fact = {"reference": reference, "id": None, "digest": digest, "size": 0}
+    fact = {"reference": reference, "id": None, "digest": digest}
     changed = False
     try:
         # In check mode on a node that has no engine yet, the pull is what would happen.
@@ -97,7 +96,6 @@ def main() -> None:
     fact.update(
         id=image.id,
         digest=digest or next((d.rsplit("@", 1)[1] for d in image.digests), None),
-        size=image.size,
     )
     module.exit_json(changed=changed, ansible_facts={"fleet_local_image": fact})
 

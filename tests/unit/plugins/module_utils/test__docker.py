@@ -86,10 +86,24 @@ def test_an_image_that_is_here() -> None:
         "RepoDigests": ["lmsysorg/sglang@sha256:bb"],
         "RootFS": {"Layers": ["sha256:cc"]},
         "Config": {"Labels": None},
-        "Size": 5,
     }
     docker, _calls = answering((0, json.dumps([data]), ""))
-    assert docker.image("x") == Image("sha256:aa", ("lmsysorg/sglang@sha256:bb",), ("sha256:cc",), {}, 5)
+    assert docker.image("x") == Image("sha256:aa", ("lmsysorg/sglang@sha256:bb",), ("sha256:cc",), {})
+
+
+def test_the_tagged_images_are_listed() -> None:
+    # What Docker 20.10 prints for a pulled image, one built here, and one without a name.
+    rows = [
+        {"Repository": "lmsysorg/sglang", "Tag": "v1", "ID": "sha256:aa", "Digest": "sha256:dd", "Size": "1.08GB"},
+        {"Repository": "sglang-fleet/patched", "Tag": "aa-bb", "ID": "sha256:cc", "Digest": "<none>", "Size": "1GB"},
+        {"Repository": "<none>", "Tag": "<none>", "ID": "sha256:ee", "Digest": "<none>", "Size": "1GB"},
+        {"Repository": "lmsysorg/sglang", "Tag": "<none>", "ID": "sha256:ff", "Digest": "sha256:ab", "Size": "1GB"},
+    ]
+    docker, _calls = answering((0, "\n".join(json.dumps(row) for row in rows) + "\n", ""))
+    assert docker.images() == [
+        {"reference": "lmsysorg/sglang:v1", "id": "sha256:aa", "digest": "sha256:dd"},
+        {"reference": "sglang-fleet/patched:aa-bb", "id": "sha256:cc", "digest": ""},
+    ]
 
 
 @pytest.mark.parametrize("method", ["image", "container"])

@@ -159,3 +159,10 @@ def test_main_prints_the_failure(tree: Path, capsys: pytest.CaptureFixture[str])
 
 def test_no_outcome_is_an_empty_one() -> None:
     assert _patch.outcome_of("Step 1/4 : FROM x\n") == {}
+
+
+def test_the_tag_holds_base_and_patches() -> None:
+    tag = _patch.patched_tag("sha256:0123456789abcdef", [COMMENT])
+    assert tag == f"sglang-fleet/patched:0123456789ab-{_patch.patch_hash([COMMENT])[:12]}"
+    assert tag != _patch.patched_tag("sha256:0123456789abcdef", [RENAME])
+    assert tag != _patch.patched_tag("sha256:1123456789abcdef", [COMMENT])
