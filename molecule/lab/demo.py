@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, check_chat
 from fleetlab.cli import main as lab
 from fleetlab.settings import Node, demo_nodes
 from fleetlab.shell import LabError, docker, fail
+from sglang_fleet.collection import use_checkout
 
 PROJECT = Path(__file__).resolve().parents[2]
 QUESTION = "Who are you?"
@@ -49,12 +49,16 @@ class Served:
 
 def ask(endpoint: str, model: str) -> dict[str, Any]:
     """One chat turn over the OpenAI-compatible API."""
+    use_checkout()
+    from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, check_chat
+
     payload = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 256}
     request = urllib.request.Request(
         f"{endpoint}/v1/chat/completions", json.dumps(payload).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=120) as answer:
-        return check_chat(Answer(answer.status, answer.read().decode()), thinks=True)
+        turn: dict[str, Any] = check_chat(Answer(answer.status, answer.read().decode()), thinks=True)
+    return turn
 
 
 def accepted_by_parser(node: Node, instance: str) -> str:

@@ -13,15 +13,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from fleetlab.cli import main as lab
 from fleetlab.inventory import render
 from fleetlab.keys import private_key
-from fleetlab.network import remove_all
-from fleetlab.nodes import node_up
+from fleetlab.nodes import node_up, remove_all
 from fleetlab.settings import AUTO, Node, demo_nodes
 from fleetlab.shell import parallel
 from tests.lab.support import ROOT, Fleet

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from fleetlab.settings import Node
 
@@ -46,7 +46,7 @@ class Ran:
     def __str__(self) -> str:
         return f"{' '.join(self.words)}\nexited {self.rc}; the end of its output:\n\n{tail(self.out)}"
 
-    def succeeded(self) -> Ran:
+    def succeeded(self) -> Self:
         assert self.rc == 0, str(self)
         return self
 
