@@ -14,6 +14,7 @@ description:
   - Builds an image from O(base) with O(patches) applied to the source tree at O(source_root), with no network.
   - The result's tag holds the base's content and the patches' hash, so that it is built again only when one of the
     two changes. Labels and the folder C(/opt/sglang-fleet) inside it say where it comes from.
+  - Where the host's facts of M(sglang.fleet.engine_facts) have the result, nothing is asked of the host.
   - A patch whose expected content is not there fails by name; then no image is tagged.
 attributes:
   check_mode:

@@ -14,6 +14,7 @@ description:
   - Pulls an image that is not on the node and reports the ID of its content, which everything later refers to, so
     that a tag that moves in the registry changes nothing that runs.
   - An image that is on the node is left as it is, unless O(digest) asks for another.
+  - Where the host's facts of M(sglang.fleet.engine_facts) have the image, nothing is asked of the host.
 attributes:
   check_mode:
     support: full

@@ -24,7 +24,7 @@ BIN = Path(sys.executable).parent
 GPU_NODES = ("amd-01", "nvidia-01", "grace-01")
 PORT = 30000
 #: What of an output goes into a failure's message.
-TAIL_LINES = 60
+TAIL_LINES = 100
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _RECAP = re.compile(r"^(\S+)\s+: (ok=\d+.*)$", re.MULTILINE)
@@ -189,7 +189,7 @@ class Fleet:
         """Every file that a deployment writes on a node, with its content's hash, mode and owner."""
         return self.sh(
             host,
-            "find /etc/sglang /etc/systemd/system /usr/local/lib/sglang-fleet /var/lib/sglang-fleet -type f "
+            "find /etc/sglang /etc/systemd/system/*sglang* /usr/local/lib/sglang-fleet /var/lib/sglang-fleet -type f "
             "! -path '*/huggingface/*' -printf '%p %m %U:%G %s ' -exec sha256sum {} ';' 2> /dev/null | sort",
             check=False,
         )

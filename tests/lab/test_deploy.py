@@ -224,7 +224,7 @@ def test_wrong_variable_stops_all_before_any_node_is_asked(fleet: Fleet, settled
     values, words = WRONG_VARIABLES[case]
     with untouched(fleet, *GPU_NODES):
         play = fleet.playbook(*DEPLOY, host_vars={"grace-01": values})
-    refused(play, "grace-01", *words)
+        refused(play, "grace-01", *words)
     assert "launch_plan" not in play.out, f"it went on\n{play}"
 
 
@@ -233,7 +233,7 @@ def test_wrong_for_one_node_lets_the_others_go_on(fleet: Fleet, settled: Play, c
     values, words = WRONG_FOR_NODE[case]
     with untouched(fleet, *GPU_NODES):
         play = fleet.playbook(*DEPLOY, host_vars={"nvidia-01": values})
-    refused(play, "nvidia-01", *words)
+        refused(play, "nvidia-01", *words)
     others_went_on(play, settled)
 
 
@@ -249,22 +249,22 @@ def test_port_in_use_names_its_holder(fleet: Fleet, settled: Play) -> None:
     try:
         with untouched(fleet, *GPU_NODES):
             play = fleet.playbook(*DEPLOY, host_vars={"nvidia-01": {"fleet_port": 30077}})
+            refused(play, "nvidia-01", "port 30077", "held by python3", "pid ", "fleet_port")
     finally:
         fleet.sh("nvidia-01", "systemctl stop holder")
-    refused(play, "nvidia-01", "port 30077", "held by python3", "pid ", "fleet_port")
     others_went_on(play, settled)
 
 
 def test_no_right_to_use_docker(fleet: Fleet, settled: Play) -> None:
     with untouched(fleet, "nvidia-01"):
         play = fleet.playbook("deploy.yml", "-l", "nvidia-01", extra={"ansible_become": False})
-    refused(play, "nvidia-01", "may not use Docker", "become", "group docker")
+        refused(play, "nvidia-01", "may not use Docker", "become", "group docker")
 
 
 def test_node_without_a_gpu(fleet: Fleet, settled: Play) -> None:
     with untouched(fleet, *GPU_NODES):
         play = fleet.playbook("deploy.yml", "-l", "gpu_nodes,cpu-01", extra={"fleet_target": "all"})
-    refused(play, "cpu-01", "no GPU", "out of the group")
+        refused(play, "cpu-01", "no GPU", "out of the group")
     others_went_on(play, settled)
     assert not fleet.written("cpu-01")
 
@@ -275,7 +275,9 @@ def test_missing_driver_then_unknown_gpu(fleet: Fleet, settled: Play) -> None:
     refused(play, "bare-01", "no amdgpu driver", "amdgpu 30.10", "install amdgpu 30.30")
     others_went_on(play, settled)
     # The same GPUs with an ID that the catalogue lacks.
-    fleet.sh("bare-01", "sed --in-place s/0x74a1/0x7fff/ /sys/bus/pci/devices/*/device")
+    fleet.sh(
+        "bare-01", "sed --in-place s/0x74a1/0x7fff/ $(grep --files-with-matches 0x74a1 /sys/bus/pci/devices/*/device)"
+    )
     play = fleet.playbook(*words, extra={"fleet_target": "all"})
     refused(play, "bare-01", "1002:7fff at 0000:05:00.0", "fleet_catalogue")
     assert not fleet.written("bare-01")
@@ -284,7 +286,7 @@ def test_missing_driver_then_unknown_gpu(fleet: Fleet, settled: Play) -> None:
 
 def test_base_image_with_one_other_byte_fails_by_the_patchs_name(fleet: Fleet, settled: Play) -> None:
     """The tag now names other content, as when someone pushed another image under it."""
-    change = "s/^@torch.compile(dynamic=True, backend=get_compiler_backend())/@torch.compile(dynamic=True, backend=get_compiler_backenD())/"
+    change = f"s/{DECORATOR}/{DECORATOR.replace('backend()', 'backenD()')}/"
     file = f"{SOURCE}/srt/models/minimax_m2.py"
     original = fleet.sh("amd-01", f"docker image inspect --format '{{{{.Id}}}}' {BASE}").strip()
     known = fleet.sh("amd-01", "docker images --all --quiet --no-trunc").split()
@@ -296,12 +298,12 @@ def test_base_image_with_one_other_byte_fails_by_the_patchs_name(fleet: Fleet, s
         )
         with untouched(fleet, *GPU_NODES):
             play = fleet.playbook(*DEPLOY)
+            refused(play, "amd-01", "patch minimax-m2-torch-compile", DECORATOR, "found it 0 times", BASE)
         left = fleet.sh(
             "amd-01", "docker images --all --quiet --no-trunc --filter label=sglang.fleet.patch_hash"
         ).split()
     finally:
         fleet.sh("amd-01", f"docker rm --force changed; docker rmi {BASE}; docker tag {original} {BASE}", check=False)
-    refused(play, "amd-01", "patch minimax-m2-torch-compile", DECORATOR, "found it 0 times", BASE)
     others_went_on(play, settled)
     assert set(left) <= set(known), "a half-built image is left"
     assert fleet.playbook("deploy.yml", "-l", "amd-01").changed() == {"amd-01": 0}
@@ -467,10 +469,10 @@ def removed(fleet: Fleet, *hosts: str) -> None:
     play.succeeded()
     assert min(play.changed().values()) > 0, str(play)
     for host in hosts:
+        # Empty folders and the weights may stay.
         left = fleet.sh(
             host,
-            "find / -xdev -path /proc -prune -o -iname '*sglang*' ! -name '*.journal' -print | "
-            "grep -Ev '^/(sys|run/fakegpu)/'\n"
+            "find / -xdev -path /proc -prune -o -iname '*sglang*' ! -type d -print\n"
             "find /etc/sglang /usr/local/lib/sglang-fleet /var/lib/sglang-fleet -type f\n"
             "systemctl list-units --all --no-legend --no-pager 'sglang*'\n"
             "systemctl list-unit-files --no-legend --no-pager 'sglang*'\n"

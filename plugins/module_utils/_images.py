@@ -1,0 +1,40 @@
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds images in what engine_facts saw, so that an image that is there costs no call to its host. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.sglang.fleet.plugins.module_utils._patch import patched_tag
+
+Images = Sequence[Mapping[str, str]]
+
+
+def images_seen(variables: Mapping[str, Any]) -> Images:
+    """`container_engine.images` of a host's facts: [{"reference", "id", "digest"}]; none where there are no facts."""
+    facts = variables.get("ansible_facts") or {}
+    seen: Images = (facts.get("container_engine") or {}).get("images") or []
+    return seen
+
+
+def pulled(images: Images, reference: str, digest: str | None) -> dict[str, Any] | None:
+    """`fleet_local_image` for the reference, or None where it has to be pulled."""
+    for image in images:
+        if image["reference"] == reference and digest in (None, image["digest"]):
+            return {"reference": reference, "id": image["id"], "digest": image["digest"] or None}
+    return None
+
+
+def patched(
+    images: Images, base: Mapping[str, Any], patches: Sequence[Mapping[str, Any]], repository: str
+) -> dict[str, Any] | None:
+    """`fleet_local_image` for the patched base, or None where it has to be built."""
+    if not base.get("id"):
+        return None
+    tag = patched_tag(base["id"], patches, repository)
+    for image in images:
+        if image["reference"] == tag:
+            return {**base, "id": image["id"], "patched": [p["name"] for p in patches], "tag": tag}
+    return None
