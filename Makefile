@@ -62,7 +62,7 @@ lab-down: ## Stop the lab and remove its nodes
 
 .PHONY: bench
 bench: env ## Measure the project itself (benchmarks/)
-	@$(VENV)/bin/python benchmarks/bench.py $(ARGS)
+	@PYTHONPATH=molecule/lab $(VENV)/bin/python benchmarks/bench.py $(ARGS)
 
 .PHONY: build
 build: env ## Build the collection's tarball into build/

@@ -44,11 +44,11 @@ def build_all(registry: str | None = None, *, load: bool = False, only: tuple[st
         if registry:
             target = Registry(registry)
             for document in documents:
-                _say(f"{document.reference}: {'pushed' if target.push(document) else 'already in the registry'}")
+                if target.push(document):
+                    _say(f"{document.reference}: pushed")
         if load:
-            fresh = engine.load(documents)
-            for document in documents:
-                _say(f"{document.reference}: {'loaded' if document in fresh else 'already in the engine'}")
+            for document in engine.load(documents):
+                _say(f"{document.reference}: loaded")
     return {document.reference: document.image_id for document in documents}
 
 
