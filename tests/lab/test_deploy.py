@@ -351,7 +351,7 @@ OPEN_PLACES = (
     "cat /proc/[0-9]*/environ",
     "journalctl --no-pager --output=export",
     "cat /var/lib/sglang-fleet/state.json",
-    "cat /run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby/*/config.json",
+    "find /run/containerd /var/lib/docker/containers -name '*.json' -exec cat {} +",
 )
 
 
