@@ -130,7 +130,7 @@ class Unit:
         return ""
 
     def journal(self) -> str:
-        _code, out, _err = self._run(["journalctl", "--unit", self.name, "--lines=15", "--no-pager", "--output=cat"])
+        _code, out, _err = self._run(["journalctl", "--unit", self.name, "--lines=40", "--no-pager", "--output=cat"])
         return out.strip()
 
 
