@@ -172,12 +172,13 @@ class Docker:
             if _NONE not in (row["Repository"], row["Tag"])
         ]
 
-    def container(self, name: str) -> dict[str, Any] | None:
-        """`docker inspect` of a container, or None where there is none of that name."""
-        code, out, err = self._run([self._binary, "container", "inspect", name])
-        if code == 0:
-            found: dict[str, Any] = json.loads(out)[0]
-            return found
-        if "no such container" in err.lower():
-            return None
-        raise explain("container inspect", err)
+    def containers(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """`docker inspect` of each container whose name begins with the prefix, by name."""
+        ids = self.call("ps", "--all", "--quiet", "--no-trunc", "--filter", f"name=^/?{prefix}").split()
+        if not ids:
+            return {}
+        code, out, err = self._run([self._binary, "container", "inspect", *ids])
+        # One that ends between the two calls is not there any more; the client prints the others.
+        if code != 0 and "no such container" not in err.lower():
+            raise explain("container inspect", err)
+        return {str(data["Name"]).lstrip("/"): data for data in json.loads(out or "[]")}

@@ -20,9 +20,11 @@ VENDORS: t.Final = {"1002": ("amd", "amdgpu"), "10de": ("nvidia", "nvidia")}
 #: PCI base class and subclass of VGA controllers, 3D controllers and processing accelerators
 GPU_CLASSES: t.Final = ("0300", "0302", "1200")
 #: columns asked of nvidia-smi, in this order
-SMI_QUERY: t.Final = ("pci.bus_id", "memory.total", "mig.mode.current")
+SMI_QUERY: t.Final = ("pci.bus_id", "memory.total", "mig.mode.current", "uuid")
 
-_NVIDIA_CONTROL: t.Final = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+#: Nodes that all GPUs share, by vendor: named whether they are there or not. NVIDIA's nvidia-uvm nodes come with the
+#: first use of a GPU, and a plan must not change by that; the service waits for them.
+_CONTROL: t.Final = {"amd": ["/dev/kfd"], "nvidia": ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]}
 _RESET_AMD: t.Final = (
     "run `amd-smi set --gpu all --compute-partition SPX` and `amd-smi set --memory-partition NPS1` on the host"
 )
@@ -40,9 +42,12 @@ class Driver:
 
 @dataclass(frozen=True)
 class Device:
+    """``uuid`` is NVIDIA's, None where the driver tells none. ``nodes`` need not be there yet."""
+
     index: int
     pci_address: str
     pci_id: str
+    uuid: str | None
     numa_node: int | None
     memory_mib: int
     nodes: list[str]
@@ -77,6 +82,7 @@ class SmiRow:
     pci_address: str
     memory_mib: int | None
     mig: bool
+    uuid: str | None
 
 
 @dataclass(frozen=True)
@@ -118,13 +124,13 @@ def read_gpus(known: KnownGpus, root: str = "/", smi_csv: str | None = None) -> 
             if gpu.driver != driver.name and known[gpu.pci_id]["vendor"] == vendor
         ]
     smi = parse_smi(smi_csv or "")
+    uuids: dict[str, str | None] = {}
     if vendor == "amd":
         nodes = _amd_nodes(root)
-        control = ["/dev/kfd"]
         partition = _amd_partition(root, gpus, known)
     else:
-        nodes = _nvidia_nodes(root, gpus)
-        control = [f"/dev/{name}" for name in _NVIDIA_CONTROL]
+        others = [device["pci_address"] for device in unknown if device["pci_id"].startswith("10de:")]
+        nodes, uuids = _nvidia_gpus(root, gpus, others, smi)
         partition = _mig(root, smi)
     if partition:
         problems.append(partition)
@@ -135,9 +141,10 @@ def read_gpus(known: KnownGpus, root: str = "/", smi_csv: str | None = None) -> 
             index=index,
             pci_address=gpu.address,
             pci_id=gpu.pci_id,
+            uuid=uuids.get(gpu.address),
             numa_node=_numa_node(gpu.path),
             memory_mib=memory[index] or int(known[gpu.pci_id]["memory_mib"]),
-            nodes=nodes.get(gpu.address, []),
+            nodes=nodes.get(gpu.address, []) if driver.loaded else [],
         )
         for index, gpu in enumerate(gpus)
     ]
@@ -149,7 +156,7 @@ def read_gpus(known: KnownGpus, root: str = "/", smi_csv: str | None = None) -> 
         memory_source="driver" if all(memory) else "catalogue",
         driver=driver,
         devices=devices,
-        control_nodes=[node for node in control if _exists(root, node)],
+        control_nodes=list(_CONTROL[vendor]) if driver.loaded else [],
         render_gid=render,
         video_gid=video,
         partitioned=partition is not None,
@@ -172,7 +179,7 @@ def parse_smi(text: str) -> dict[str, SmiRow]:
         if match is None:
             continue
         memory = re.match(r"(\d+)", cells[1])
-        rows[match[1]] = SmiRow(match[1], int(memory[1]) if memory else None, cells[2] == "Enabled")
+        rows[match[1]] = SmiRow(match[1], int(memory[1]) if memory else None, cells[2] == "Enabled", _uuid(cells[3]))
     return rows
 
 
@@ -219,28 +226,45 @@ def _numa_node(path: str) -> int | None:
 
 
 def _amd_nodes(root: str) -> dict[str, list[str]]:
-    """PCI address -> card and render nodes. Connectors (card0-DP-1) and partitions' platform devices drop out."""
+    """PCI address -> render node, by the driver's own account. Partitions' platform devices drop out.
+
+    Card nodes are left out: ROCm needs none, and their numbers hang on which graphics driver came up first.
+    """
     nodes: dict[str, list[str]] = {}
     base = os.path.join(root, "sys/class/drm")
     for name in sorted(_listdir(base)):
-        if re.fullmatch(r"(card|renderD)\d+", name) is None:
+        if re.fullmatch(r"renderD\d+", name) is None:
             continue
         address = _link_name(os.path.join(base, name, "device"))
-        if address and _exists(root, f"/dev/dri/{name}"):
+        if address:
             nodes.setdefault(address, []).append(f"/dev/dri/{name}")
     return nodes
 
 
-def _nvidia_nodes(root: str, gpus: t.Sequence[_Pci]) -> dict[str, list[str]]:
-    """PCI address -> /dev/nvidia<minor>; by position where the driver does not tell the minor number."""
+def _nvidia_gpus(
+    root: str, gpus: t.Sequence[_Pci], others: t.Sequence[str], smi: t.Mapping[str, SmiRow]
+) -> tuple[dict[str, list[str]], dict[str, str | None]]:
+    """PCI address -> /dev/nvidia<minor>, and -> UUID.
+
+    Where the driver does not tell the minor number, it is the position among all NVIDIA GPUs: ``others`` are the
+    addresses of those that the catalogue does not know.
+    """
     nodes: dict[str, list[str]] = {}
-    for index, gpu in enumerate(gpus):
+    uuids: dict[str, str | None] = {}
+    order = sorted([*others, *(gpu.address for gpu in gpus)])
+    for gpu in gpus:
         information = _read(os.path.join(root, "proc/driver/nvidia/gpus", gpu.address, "information"))
         minor = re.search(r"Device Minor:\s*(\d+)", information)
-        node = f"/dev/nvidia{minor[1] if minor else index}"
-        if _exists(root, node):
-            nodes[gpu.address] = [node]
-    return nodes
+        nodes[gpu.address] = [f"/dev/nvidia{minor[1] if minor else order.index(gpu.address)}"]
+        uuid = _uuid(information)
+        # The file has question marks for a GPU that was not used since boot; nvidia-smi uses it.
+        uuids[gpu.address] = uuid or (smi[gpu.address].uuid if gpu.address in smi else None)
+    return nodes, uuids
+
+
+def _uuid(text: str) -> str | None:
+    match = re.search(r"\bGPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", text)
+    return match[0] if match else None
 
 
 def _amd_partition(root: str, gpus: t.Sequence[_Pci], known: KnownGpus) -> str | None:
@@ -288,10 +312,6 @@ def _gid(root: str, group: str) -> int | None:
         if len(cells) >= 3 and cells[0] == group and cells[2].isdigit():
             return int(cells[2])
     return None
-
-
-def _exists(root: str, node: str) -> bool:
-    return os.path.exists(os.path.join(root, node.lstrip("/")))
 
 
 def _listdir(path: str) -> list[str]:

@@ -18,6 +18,11 @@ from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
+def base_url(address: str, port: int) -> str:
+    """The URL of a server on that address; an IPv6 address stands in brackets."""
+    return f"http://{f'[{address}]' if ':' in address else address}:{port}"
+
+
 @dataclass(frozen=True)
 class Client:
     """One server's API. address: what it listens on; a wildcard is asked over loopback. seconds: for one request."""
@@ -30,7 +35,7 @@ class Client:
     @property
     def base(self) -> str:
         """The server's URL, for messages."""
-        return f"http://{f'[{self.address}]' if ':' in self.address else self.address}:{self.port}"
+        return base_url(self.address, self.port)
 
     def call(self, path: str, payload: Mapping[str, Any] | None = None, with_key: bool = True) -> Answer:
         """GET, or POST where there is a payload. No answer is an Answer of status 0 that says why."""

@@ -105,7 +105,8 @@ def check_inventory(values: t.Mapping[str, t.Any], specs: Specs) -> Findings:
             if name.startswith("fleet_"):
                 reason = "" if variable.secret else f": {values[name].reason}"
                 problems.append(f"{name} cannot be worked out{reason}; define what its template refers to")
-        elif values[name] is not None:
+        # A secret that is empty is one that is not set, as from a vault's default.
+        elif values[name] is not None and not (variable.secret and values[name] == ""):
             try:
                 sound[name] = _convert(variable, values[name])
             except ValueError as exc:

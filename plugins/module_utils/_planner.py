@@ -54,6 +54,25 @@ OWNED_ARGS: t.Final[t.Mapping[str, str]] = {
     "config": "fleet_server_args",
 }
 
+#: server arguments that change how many GPUs an instance takes, or which
+LAYOUT_ARGS: t.Final = frozenset(
+    {
+        "dp",
+        "dp-size",
+        "data-parallel-size",
+        "pp",
+        "pp-size",
+        "pipeline-parallel-size",
+        "nnodes",
+        "node-rank",
+        "dist-init-addr",
+        "nccl-init-addr",
+        "gpu-id-step",
+    }
+)
+#: names of server arguments whose values are secrets; token ends such a name, and stands elsewhere in names of counts
+_SECRET_ARG: t.Final = re.compile(r"(^|-)(password|secret|api-key)(-|$)|(^|-)token$")
+
 ArgValue = t.Union[str, int, float, bool, t.List[t.Union[str, int, float]]]  # noqa: UP006
 
 
@@ -90,6 +109,7 @@ class Node:
     count: int
     memory_mib: int
     nodes: tuple[tuple[str, ...], ...]
+    uuids: tuple[str | None, ...]
     control_nodes: tuple[str, ...]
     gids: tuple[int, ...]
     driver: t.Mapping[str, t.Any]
@@ -201,8 +221,7 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
         bare = [index for index in range(used) if not node.nodes[index]]
         if bare:
             driver_problem = (
-                f"{_gpus(bare)} without a device node in /dev: the driver made none; look at the kernel log (dmesg) of the "
-                "host"
+                f"{_gpus(bare)} without a device node: the driver made none; look at the kernel log (dmesg) of the host"
             )
     if driver_problem is not None:
         if require_driver:
@@ -216,7 +235,9 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
 
     reference = wishes.image or image.reference
     instances = [_instance(fit, profile, layout, number, reference, last_port) for number in range(layout.instances)]
-    warnings += known_issues(catalogue, fit, layout, instances[0].server_args)
+    known_warnings, known_notes = known_issues(catalogue, fit, layout, instances[0].server_args)
+    warnings += known_warnings
+    notes += known_notes
     return Plan(
         model={"name": model.name, "id": model.id},
         gpu={"model": node.model, "count": node.count, "vendor": node.vendor, "memory_mib": node.memory_mib},
@@ -259,6 +280,7 @@ def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any]) -> Node:
         count=int(gpu["count"]),
         memory_mib=int(gpu["memory_mib"]),
         nodes=tuple(tuple(device["nodes"]) for device in devices) or ((),) * int(gpu["count"]),
+        uuids=tuple(device.get("uuid") for device in devices) or (None,) * int(gpu["count"]),
         control_nodes=tuple(gpu.get("control_nodes") or ()),
         gids=tuple(gid for gid in (gpu.get("video_gid"), gpu.get("render_gid")) if gid is not None),
         driver=gpu.get("driver") or {},
@@ -288,15 +310,14 @@ def facts_for(catalogue: Catalogue, name: str, count: int, memory_mib: int | Non
                 "index": index,
                 "pci_address": f"0000:{5 + index:02x}:00.0",
                 "pci_id": gpu.pci_ids[0],
+                "uuid": None,
                 "numa_node": None,
                 "memory_mib": memory,
-                "nodes": [f"/dev/dri/card{index}", f"/dev/dri/renderD{128 + index}"]
-                if amd
-                else [f"/dev/nvidia{index}"],
+                "nodes": [f"/dev/dri/renderD{128 + index}" if amd else f"/dev/nvidia{index}"],
             }
             for index in range(count)
         ],
-        "control_nodes": ["/dev/kfd"] if amd else ["/dev/nvidiactl", "/dev/nvidia-uvm"],
+        "control_nodes": ["/dev/kfd"] if amd else ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"],
         "render_gid": None,
         "video_gid": None,
         "partitioned": False,
@@ -451,6 +472,18 @@ def extra_arg_problem(name: t.Any, value: t.Any) -> str | None:
         return f"{where}: use SGLang's long option name without the leading dashes, as in {dashed}"
     if name in OWNED_ARGS:
         return f"{where}: the plan sets --{name} itself; use {OWNED_ARGS[name]} instead"
+    if name in LAYOUT_ARGS:
+        return (
+            f"{where}: --{name} changes how many GPUs a server takes, or which; the layout of one node is what is planned: "
+            "remove it and use fleet_layout"
+        )
+    if re.search(r"(^|-)ssl(-|$)", name):
+        return f"{where}: the servers speak plain HTTP; remove it and let a proxy or gateway in front of them do TLS"
+    if _SECRET_ARG.search(name):
+        return (
+            f"{where}: its value is a secret, and would stand in the plan and in files that others read; remove it (keys "
+            "of clients go to fleet_api_key, a Hugging Face token to fleet_hf_token)"
+        )
     values = value if isinstance(value, list) else [value]
     if not all(item is None or isinstance(item, (str, int, float, bool)) for item in values):
         return f"{where} is a {type(value).__name__}: give a string, a number, true, or a list of strings and numbers"
@@ -575,22 +608,25 @@ def check_driver(image: Image, driver: t.Mapping[str, t.Any]) -> str | None:
     return f"the {floor.name} driver is {version}: {wants}; install {floor.recommended}"
 
 
-def known_issues(catalogue: Catalogue, fit: Fit, layout: Layout, args: t.Mapping[str, ArgValue]) -> list[str]:
-    """Warnings of the known issues that meet this plan; one that blocks raises PlanError unless it is allowed."""
+def known_issues(
+    catalogue: Catalogue, fit: Fit, layout: Layout, args: t.Mapping[str, ArgValue]
+) -> tuple[list[str], list[str]]:
+    """Warnings and notes of the known issues that meet this plan; one that blocks raises PlanError unless it is allowed."""
     unheard = [name for name in fit.wishes.allow_known_issues if name not in catalogue.known_issues]
     if unheard:
         raise PlanError(
             f"fleet_allow_known_issues names {', '.join(unheard)}: known are {', '.join(catalogue.known_issues)}"
         )
-    warnings = []
+    warnings: list[str] = []
+    notes: list[str] = []
     for issue in catalogue.known_issues.values():
         if not _meets(issue, fit, layout, args):
             continue
         text = f"known issue {issue.name}: {issue.message} ({issue.source}); {issue.remedy}"
         if issue.severity == "block" and issue.name not in fit.wishes.allow_known_issues:
             raise PlanError(f"{text}, or add {issue.name} to fleet_allow_known_issues to go on all the same")
-        warnings.append(text)
-    return warnings
+        (notes if issue.severity == "note" else warnings).append(text)
+    return warnings, notes
 
 
 def _meets(issue: KnownIssue, fit: Fit, layout: Layout, args: t.Mapping[str, ArgValue]) -> bool:
@@ -622,7 +658,7 @@ def _instance(
         "gpu_node": [name for gpu in gpus for name in node.nodes[gpu]],
         "control_node": list(node.control_nodes),
         "gpu_gid": [str(gid) for gid in node.gids],
-        "gpu_indexes": [",".join(str(gpu) for gpu in gpus)],
+        "gpu_ids": [",".join(gpu_ids(node, gpus))] if any("{gpu_ids}" in option for option in profile.options) else [],
         "weights_dir": [wishes.weights_dir],
         "image": [reference],
     }
@@ -637,6 +673,24 @@ def _instance(
         command_line=command_line(args),
         container_options=[word for option in profile.options for word in expand_option(option, values)],
     )
+
+
+def gpu_ids(node: Node, gpus: t.Sequence[int]) -> list[str]:
+    """What the NVIDIA container toolkit shall call these GPUs: UUIDs, for it counts GPUs that the catalogue does not know."""
+    ids = [node.uuids[gpu] for gpu in gpus]
+    known = [uuid for uuid in ids if uuid is not None]
+    if len(known) == len(ids):
+        return known
+    others = [device for device in node.unknown if device["pci_id"].startswith("10de:")]
+    if others:
+        bare = [gpu for gpu in gpus if node.uuids[gpu] is None]
+        listed = ", ".join(f"{device['pci_id']} at {device['pci_address']}" for device in others)
+        raise PlanError(
+            f"the driver tells no UUID of {_gpus(bare)}, and the host has {listed} besides, which the catalogue does not "
+            "know: by number the wrong GPUs could be taken; run nvidia-smi on the host to see that its driver works, or add "
+            "the others to fleet_catalogue (gpus), or take them out of the host"
+        )
+    return [str(gpu) for gpu in gpus]
 
 
 def expand_option(option: str, values: t.Mapping[str, t.Sequence[str]]) -> list[str]:

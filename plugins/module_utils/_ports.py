@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 _LISTEN = "0A"
@@ -44,12 +45,26 @@ def parse_listeners(text: str) -> list[Listener]:
     return found
 
 
+def resolve(address: str) -> list[str]:
+    """The IP addresses of an address or name, as this host sees them. Raises OSError for a name that it does not know."""
+    return sorted({str(info[4][0]) for info in socket.getaddrinfo(address, None, type=socket.SOCK_STREAM)})
+
+
+def loopback_by_name(address: str, resolved: Sequence[str]) -> bool:
+    """Whether a name stands for loopback alone without saying so, as Debian gives a host's own name in /etc/hosts.
+
+    A server there is out of reach for everyone else, and no test on the host itself shows it.
+    """
+    return address not in (*resolved, "localhost") and all(ipaddress.ip_address(ip).is_loopback for ip in resolved)
+
+
 def conflicts(listener: Listener, address: str, port: int) -> bool:
-    """Whether `listener` keeps a server from binding address:port (the wildcard meets every address)."""
-    wildcards = ("0.0.0.0", "::")
-    return listener.port == port and (
-        listener.address == address or listener.address in wildcards or address in wildcards
-    )
+    """Whether `listener` keeps a server from binding address:port, an IP address. `::` takes IPv4 along."""
+    if listener.port != port:
+        return False
+    if listener.address == address or "::" in (listener.address, address):
+        return True
+    return "0.0.0.0" in (listener.address, address) and (":" in listener.address) == (":" in address)
 
 
 def parent_of(stat: str) -> int:
@@ -65,8 +80,8 @@ def _text(path: str) -> str:
         return ""
 
 
-def holders(address: str, port: int, root: str = "/proc") -> list[dict[str, object]]:
-    """The processes that hold address:port: [{"pid", "command", "ancestors": [pid, …]}].
+def holders(addresses: Sequence[str], port: int, root: str = "/proc") -> list[dict[str, object]]:
+    """The processes that hold the port on one of the IP addresses: [{"pid", "command", "ancestors": [pid, …]}].
 
     A listener whose process cannot be seen (no permission) is given with pid 0.
     """
@@ -74,7 +89,7 @@ def holders(address: str, port: int, root: str = "/proc") -> list[dict[str, obje
         listener.inode
         for name in ("tcp", "tcp6")
         for listener in parse_listeners(_text(f"{root}/net/{name}"))
-        if conflicts(listener, address, port)
+        if any(conflicts(listener, address, port) for address in addresses)
     }
     if not sockets:
         return []

@@ -10,6 +10,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._http import base_url
+
 #: Raised when the state file's shape changes.
 SCHEMA = 1
 
@@ -65,6 +67,12 @@ def gates_due(
     ]
 
 
+def without(state: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The state with the record of some instances taken out: what is started anew has not passed yet."""
+    kept = {name: record for name, record in state.get("instances", {}).items() if name not in names}
+    return {**state, "instances": kept} if state else {}
+
+
 def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequence[str]) -> dict[str, Any]:
     """The state file's content once every instance has passed `gates`. No times: the same plan gives the same text."""
     return {
@@ -76,7 +84,7 @@ def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequ
             item["name"]: {
                 "digest": digest(item, image["id"]),
                 "gates": list(gates),
-                "endpoint": f"http://{item['address']}:{item['port']}",
+                "endpoint": base_url(item["address"], item["port"]),
                 "plan": dict(item),
             }
             for item in plan["instances"]

@@ -51,6 +51,7 @@ ansible_facts:
         enabled: {description: Whether the service starts at boot., type: bool, returned: always}
         version: {description: The engine's version., type: str, returned: always}
         containers_running: {description: How many containers run., type: int, returned: always}
+        nvidia_runtime: {description: Whether NVIDIA's container toolkit is there., type: bool, returned: always}
         images: {description: 'The tagged images, each with reference, id and digest.', type: list, elements: dict, returned: always}
         daemon_config: {description: The content of C(/etc/docker/daemon.json)., type: dict, returned: always}
         error: {description: 'Why it cannot be used, with a remedy.', type: str, returned: always}
@@ -66,6 +67,8 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 
+#: Any of these means that NVIDIA's container toolkit is there.
+NVIDIA_RUNTIME = ("nvidia-container-runtime-hook", "nvidia-container-runtime", "nvidia-cdi-hook")
 DAEMON_JSON = "/etc/docker/daemon.json"
 
 
@@ -96,6 +99,7 @@ def main() -> None:
         "enabled": False,
         "version": "",
         "containers_running": 0,
+        "nvidia_runtime": any(module.get_bin_path(name) for name in NVIDIA_RUNTIME),
         "images": [],
         "error": "",
     }

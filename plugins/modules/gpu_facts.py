@@ -86,10 +86,11 @@ ansible_facts:
             index: {description: Position by PCI address., type: int}
             pci_address: {description: PCI address., type: str, sample: "0000:05:00.0"}
             pci_id: {description: Vendor and device ID., type: str, sample: "1002:74a1"}
+            uuid: {description: "NVIDIA's UUID of the GPU; null where the driver tells none, and for AMD.", type: str}
             numa_node: {description: NUMA node; null where the firmware names none., type: int}
             memory_mib: {description: Memory in MiB., type: int}
-            nodes: {description: Device nodes., type: list, elements: str, sample: [/dev/dri/card0, /dev/dri/renderD128]}
-        control_nodes: {description: Device nodes that all GPUs share., type: list, elements: str, sample: [/dev/kfd]}
+            nodes: {description: "Device nodes, which need not be there yet.", type: list, elements: str, sample: [/dev/dri/renderD128]}
+        control_nodes: {description: "Device nodes that all GPUs share, which need not be there yet.", type: list, elements: str, sample: [/dev/kfd]}
         render_gid: {description: Numeric ID of the group render; null without it., type: int}
         video_gid: {description: Numeric ID of the group video; null without it., type: int}
         partitioned: {description: Whether the GPUs are partitioned (AMD) or in MIG mode (NVIDIA)., type: bool}

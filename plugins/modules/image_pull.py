@@ -91,6 +91,8 @@ def main() -> None:
                 docker.call("tag", pinned, reference)
             image = docker.image(reference)
     except DockerError as error:
+        if module.check_mode and error.kind == "stopped":  # a real run would have started it before
+            module.exit_json(changed=True, ansible_facts={"fleet_local_image": fact})
         module.fail_json(msg=f"image {reference}: {error}", kind=error.kind)
     if image is None or not matches(image, digest):
         module.fail_json(msg=f"image {reference}: the pull ended well but the node does not have it; pull it by hand.")

@@ -64,6 +64,8 @@ options:
     description:
       - Further server arguments, SGLang's long option names without dashes. V(true) is a bare flag.
       - V(false) or null takes an argument of the plan away.
+      - Arguments that the plan sets itself, that change how many GPUs a server takes (data and pipeline parallelism, several
+        nodes), TLS and secrets are refused.
     type: dict
     default: {}
   image:

@@ -11,7 +11,7 @@ version_added: 0.1.0
 author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
-  - Writes those of O(files) whose content, mode or owner differs, each through a new file that takes the old one's
+  - Writes those of O(files) whose content or mode differs, each through a new file that takes the old one's
     place, and removes those of O(absent).
   - Secrets never stand in a file's O(files[].content). It has C(@@name@@) where the secret goes, and O(secrets) holds
     the value, so that neither the difference shown nor the log of a run can print one.
@@ -102,11 +102,17 @@ def read(path: str) -> str | None:
 def write(module: AnsibleModule, path: str, text: str, mode: int) -> None:
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=f".{os.path.basename(path)}.")
-    with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
-        handle.write(text)
-    os.chmod(temporary, mode)
-    # Not atomic_move: it would give a new file the default mode for a moment, and this one may hold a key.
-    os.replace(temporary, path)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.chmod(temporary, mode)
+        # Not atomic_move: it would give a new file the default mode for a moment, and this one may hold a key.
+        os.replace(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
     module.set_context_if_different(path, module.selinux_default_context(path), changed=False)
 
 

@@ -49,6 +49,15 @@ options:
     description: Where the instances' configuration is.
     type: path
     default: /etc/sglang
+  shared:
+    description: The files that concern every instance, for C(outdated).
+    type: list
+    elements: path
+    default: []
+  unit:
+    description: The unit's file, for C(foreign_unit).
+    type: path
+    default: /etc/systemd/system/sglang@.service
   state_file:
     description: What was applied last.
     type: path
@@ -74,11 +83,12 @@ ansible_facts:
       contains:
         instances:
           description:
-            - For each planned instance C(unit) (systemd's ActiveState, empty for none), C(enabled), C(started_at), C(image_id),
-              C(outdated) (its configuration is newer than the container that runs), C(answers) (the API
-              answers), C(port_holder) (who else holds its port).
+            - For each planned instance C(unit) (systemd's ActiveState, empty for none), C(enabled), C(needs_reload),
+              C(outdated) (its configuration is newer than the container that runs), C(answers) (the API answers),
+              C(address_problem) (why nobody could reach it), C(port_holder) (which foreign process holds its port).
           type: dict
           returned: always
+        foreign_unit: {description: Whether the unit's file is there and somebody else's., type: bool, returned: always}
         unplanned: {description: Instances that are configured but not planned., type: list, elements: str, returned: always}
         state: {description: Content of the state file., type: dict, returned: always}
 """
@@ -93,8 +103,11 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.sglang.fleet.plugins.module_utils._http import Client
-from ansible_collections.sglang.fleet.plugins.module_utils._ports import holders
+from ansible_collections.sglang.fleet.plugins.module_utils._ports import holders, loopback_by_name, resolve
 from ansible_collections.sglang.fleet.plugins.module_utils._systemd import parse_show
+
+#: How every file begins that this collection writes.
+OURS = "# Written by sglang.fleet"
 
 
 def answers(address: str, port: int) -> bool:
@@ -115,36 +128,66 @@ def newest(paths: list[str]) -> float:
     return max([os.stat(path).st_mtime for path in paths if os.path.exists(path)], default=0.0)
 
 
-def look(module: AnsibleModule, instance: dict[str, Any]) -> dict[str, Any]:
-    name = instance["name"]
-    _code, out, _err = module.run_command(
-        ["systemctl", "show", f"sglang@{name}.service", "--property=ActiveState,LoadState,UnitFileState"]
-    )
-    shown = parse_show(out)
-    container = None
-    if module.get_bin_path("docker"):
+def begins_ours(path: str) -> bool:
+    """Whether the file is one that this collection writes, by its first line."""
+    with open(path, encoding="utf-8", errors="replace") as handle:
+        return handle.readline().startswith(OURS)
+
+
+class Node:
+    """What concerns every instance of the node."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.run, self.folder = module.run_command, module.params["config_dir"]
+        self.shared: list[str] = module.params["shared"]
+        self.containers: dict[str, dict[str, Any]] = {}
+        if module.get_bin_path("docker"):
+            try:
+                self.containers = Docker(module.run_command).containers("sglang-")
+            except DockerError:
+                self.containers = {}  # container_engine has said why
+        states = [container["State"] for container in self.containers.values()]
+        self.pids = {state["Pid"] for state in states if state["Running"]}
+
+    def configured(self) -> set[str]:
+        """The instances whose environment file is ours; another's is left alone."""
+        names = os.listdir(self.folder) if os.path.isdir(self.folder) else []
+        return {name[:-4] for name in names if name.endswith(".env") and begins_ours(f"{self.folder}/{name}")}
+
+    def address(self, instance: dict[str, Any]) -> tuple[list[str], str]:
+        """The IP addresses of an instance, and what is wrong with its address."""
         try:
-            container = Docker(module.run_command).container(f"sglang-{name}")
-        except DockerError:
-            container = None
-    running = container if container and container["State"]["Running"] else None
-    others = [
-        holder
-        for holder in holders(instance["address"], instance["port"])
-        if not running or running["State"]["Pid"] not in holder["ancestors"]  # type: ignore[operator]
-    ]
-    folder = module.params["config_dir"]
-    written = newest([f"{folder}/{name}.{suffix}" for suffix in ("yaml", "env")])
-    started = running["State"]["StartedAt"] if running else ""
-    return {
-        "unit": shown.get("ActiveState", "") if shown.get("LoadState") == "loaded" else "",
-        "enabled": shown.get("UnitFileState") == "enabled",
-        "started_at": started,
-        "image_id": running["Image"] if running else "",
-        "outdated": bool(running) and written > epoch(started),
-        "answers": bool(running) and not others and answers(instance["address"], instance["port"]),
-        "port_holder": {"pid": others[0]["pid"], "command": others[0]["command"]} if others else {},
-    }
+            resolved = resolve(instance["address"])
+        except OSError as error:
+            return [], f"{instance['address']} cannot be resolved on the host ({error})"
+        if loopback_by_name(instance["address"], resolved):
+            return resolved, f"{instance['address']} is {', '.join(resolved)} on the host, which nobody else can reach"
+        return resolved, ""
+
+    def look(self, instance: dict[str, Any]) -> dict[str, Any]:
+        name = instance["name"]
+        properties = "--property=ActiveState,LoadState,UnitFileState,NeedDaemonReload"
+        _code, out, _err = self.run(["systemctl", "show", f"sglang@{name}.service", properties])
+        shown = parse_show(out)
+        state = self.containers.get(f"sglang-{name}", {}).get("State", {})
+        running = bool(state.get("Running"))
+        addresses, problem = self.address(instance)
+        # Our own servers make way for one another: a deploy stops those that are due before it starts any.
+        others = [
+            holder
+            for holder in holders(addresses, instance["port"])
+            if not self.pids.intersection(holder["ancestors"])  # type: ignore[call-overload]
+        ]
+        written = newest([f"{self.folder}/{name}.yaml", f"{self.folder}/{name}.env", *self.shared])
+        return {
+            "unit": shown.get("ActiveState", "") if shown.get("LoadState") == "loaded" else "",
+            "enabled": shown.get("UnitFileState") == "enabled",
+            "needs_reload": shown.get("NeedDaemonReload") == "yes",
+            "outdated": running and written > epoch(state["StartedAt"]),
+            "answers": running and not others and answers(instance["address"], instance["port"]),
+            "address_problem": problem,
+            "port_holder": {"pid": others[0]["pid"], "command": others[0]["command"]} if others else {},
+        }
 
 
 def main() -> None:
@@ -161,14 +204,16 @@ def main() -> None:
                 },
             },
             "config_dir": {"type": "path", "default": "/etc/sglang"},
+            "shared": {"type": "list", "elements": "path", "default": []},
+            "unit": {"type": "path", "default": "/etc/systemd/system/sglang@.service"},
             "state_file": {"type": "path", "default": "/var/lib/sglang-fleet/state.json"},
         },
         supports_check_mode=True,
     )
     instances = module.params["instances"]
     planned = {instance["name"] for instance in instances}
-    folder, state_file = module.params["config_dir"], module.params["state_file"]
-    configured = {name[:-4] for name in os.listdir(folder) if name.endswith(".env")} if os.path.isdir(folder) else set()
+    state_file, unit = module.params["state_file"], module.params["unit"]
+    node = Node(module)
     state: dict[str, Any] = {}
     if os.path.exists(state_file):
         try:
@@ -181,8 +226,9 @@ def main() -> None:
         changed=False,
         ansible_facts={
             "fleet_servers": {
-                "instances": {instance["name"]: look(module, instance) for instance in instances},
-                "unplanned": sorted(configured - planned),
+                "instances": {instance["name"]: node.look(instance) for instance in instances},
+                "unplanned": sorted(node.configured() - planned),
+                "foreign_unit": os.path.exists(unit) and not begins_ours(unit),
                 "state": state,
             }
         },

@@ -129,21 +129,28 @@ class Unit:
             return f"{self.name} ended {restarts - self._restarts} times while it was awaited"
         return ""
 
-    def journal(self) -> str:
-        _code, out, _err = self._run(["journalctl", "--unit", self.name, "--lines=40", "--no-pager", "--output=cat"])
+    def journal(self, lines: int) -> str:
+        words = ["journalctl", "--unit", self.name, f"--lines={lines}", "--no-pager", "--output=cat"]
+        _code, out, _err = self._run(words)
         return out.strip()
 
 
 def wait(client: Client, unit: Unit, seconds: int) -> Answer:
-    """The first healthy answer, or the last unhealthy one when time is up. Raises GateError on a crash."""
+    """The first healthy answer. Raises GateError on a crash, or when time is up."""
     deadline = time.monotonic() + seconds
     while True:
         answer = client.call("/health")
-        if answer.status == 200 or time.monotonic() > deadline:
+        if answer.status == 200:
             return answer
         trouble = unit.trouble()
         if trouble:
-            raise GateError(f"{trouble}. The end of its journal:\n{unit.journal()}")
+            raise GateError(f"{trouble}. The end of its journal:\n{unit.journal(40)}")
+        if time.monotonic() > deadline:
+            raise GateError(
+                f"after {seconds} s /health answers {answer.status or 'nothing'} ({answer.excerpt()}), but the unit runs:"
+                " it may still load the weights, or fetch them first. Wait and run again, put the weights into"
+                f" fleet_weights_dir beforehand, or raise smoke_test_startup_seconds. Its last words: {unit.journal(1)}"
+            )
         time.sleep(1)
 
 

@@ -31,6 +31,7 @@ KEEP = os.environ.get("SGLANG_FLEET_TESTS_KEEP") == "1"
 # What is broken on purpose, before anything was ever deployed there.
 MORE_NODES = (
     Node("spare-01", "bookworm", "h200:8", AUTO, ("spare_nodes", "nvidia")),
+    Node("plain-01", "bookworm", "h200:8,noruntime", AUTO, ("spare_nodes", "nvidia")),
     Node("bare-01", "trixie", "mi300x:8,nodriver", AUTO, ("spare_nodes", "amd")),
 )
 

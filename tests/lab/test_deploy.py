@@ -216,6 +216,19 @@ WRONG_FOR_NODE = {
         {"fleet_image": "lmsysorg/sglang:v0.0.0"},
         ("lmsysorg/sglang:v0.0.0", "fleet_image", "fleet_registry_mirrors"),
     ),
+    "argument that SGLang refuses": (
+        {"fleet_server_args": {"no-such-flag": True}},
+        (
+            "SGLang refuses",
+            "unrecognized arguments: --no-such-flag",
+            "fleet_server_args",
+            "The running server was left",
+        ),
+    ),
+    "address that is not the node's": (
+        {"fleet_address": "no-such-name.invalid"},
+        ("no-such-name.invalid cannot be resolved", "fleet_address"),
+    ),
 }
 
 
@@ -284,6 +297,29 @@ def test_missing_driver_then_unknown_gpu(fleet: Fleet, settled: Play) -> None:
     assert not fleet.sh("bare-01", "docker images --all --quiet")
 
 
+def test_missing_container_toolkit_is_named_before_the_pull(fleet: Fleet) -> None:
+    play = fleet.playbook("deploy.yml", "-l", "plain-01", extra={"fleet_target": "spare_nodes"})
+    refused(play, "plain-01", "NVIDIA's container toolkit is not on the host", "nvidia-ctk runtime configure")
+    assert not fleet.written("plain-01")
+    assert not fleet.sh("plain-01", "docker images --all --quiet")
+
+
+def test_somebody_elses_unit_is_not_overwritten(fleet: Fleet) -> None:
+    unit, environment = "/etc/systemd/system/sglang@.service", "/etc/sglang/theirs.env"
+    text = "[Service]\nExecStart=/bin/true\n"
+    fleet.sh("spare-01", f"mkdir -p /etc/sglang; printf '{text}' | tee {unit} {environment} > /dev/null")
+    try:
+        play = fleet.playbook("deploy.yml", "-l", "spare-01", extra={"fleet_target": "spare_nodes"})
+        refused(play, "spare-01", unit, "not from sglang.fleet", "move it away")
+        assert fleet.sh("spare-01", f"cat {unit} {environment}") == text * 2
+        # Nor does a removal take a file for ours because of its name.
+        fleet.sh("spare-01", f"rm {unit}")
+        fleet.playbook("playbooks/remove.yml", "-l", "spare-01", extra={"fleet_target": "all"}).succeeded()
+        assert fleet.sh("spare-01", f"cat {environment}") == text
+    finally:
+        fleet.sh("spare-01", f"rm --force {unit}; rm --recursive --force /etc/sglang")
+
+
 def test_base_image_with_one_other_byte_fails_by_the_patchs_name(fleet: Fleet, settled: Play) -> None:
     """The tag now names other content, as when someone pushed another image under it."""
     change = f"s/{DECORATOR}/{DECORATOR.replace('backend()', 'backenD()')}/"
@@ -345,7 +381,6 @@ OPEN_PLACES = (
     "cat /etc/sglang/*.env",
     "docker inspect sglang-0",
     "docker ps --all --no-trunc",
-    "docker logs sglang-0",
     "ps -eww -o args",
     "cat /proc/[0-9]*/cmdline",
     "cat /proc/[0-9]*/environ",
@@ -426,6 +461,27 @@ def test_key_taken_away_leaves_nothing_behind(fleet: Fleet, locked: Play) -> Non
     assert fleet.get("nvidia-01", "/v1/models")[0] == 200
     assert not files_with(fleet, "nvidia-01", KEY, OTHER_KEY, TOKEN)
     assert fleet.sh("nvidia-01", "ls /etc/sglang").split() == ["0.env", "0.yaml"]
+
+
+def test_failed_gate_is_not_forgotten(fleet: Fleet, settled: Play) -> None:
+    """What passed before the server was started anew says nothing of the server after it."""
+    recorded = (
+        'python3 -c \'import json; print(list(json.load(open("/var/lib/sglang-fleet/state.json"))["instances"]))\''
+    )
+    assert fleet.sh("nvidia-01", recorded).strip() == "['0']"
+    change = {"sglang_server_stop_seconds": 299}
+    play = fleet.playbook("deploy.yml", "-l", "nvidia-01", extra={**change, "smoke_test_startup_seconds": 0})
+    refused(play, "nvidia-01", "gate health failed", "after 0 s", "smoke_test_startup_seconds")
+    assert fleet.sh("nvidia-01", recorded).strip() == "[]"
+    play = fleet.playbook("deploy.yml", "-l", "nvidia-01", extra=change)
+    play.succeeded()
+    assert fleet.sh("nvidia-01", recorded).strip() == "['0']"
+
+
+def test_unit_waits_for_device_nodes_that_come_late(fleet: Fleet, settled: Play) -> None:
+    script = "/usr/local/lib/sglang-fleet/before-start nobody --network=host --device=/dev/late"
+    out = fleet.sh("grace-01", f"(sleep 2; touch /dev/late) & timeout 60 {script}; echo rc $?; rm /dev/late")
+    assert out.splitlines() == ["waiting for /dev/late", "rc 0"]
 
 
 # --- A server that cannot start -------------------------------------------------------------------------------------

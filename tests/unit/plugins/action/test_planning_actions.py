@@ -166,8 +166,8 @@ def test_roles_on_a_host_without_a_gpu(play: t.Callable[..., Run]) -> None:
             {"name": "plan", "ansible.builtin.import_role": {"name": "sglang.fleet.launch_plan"}},
         ]
     )
-    assert done.result("Find the GPUs")["ansible_facts"]["gpu"]["vendor"] == "none", done.text
-    assert done.result("Plan the servers")["msg"] == (
+    assert done.result("Plan | Find the GPUs")["ansible_facts"]["gpu"]["vendor"] == "none", done.text
+    assert done.result("Plan | Plan the servers")["msg"] == (
         "node-1: the host is in the play but has no GPU (no AMD Instinct or NVIDIA data-centre GPU on its PCI bus): take it "
         "out of the group, or look whether the GPU is passed through to it"
     )
@@ -178,7 +178,7 @@ def test_role_takes_the_fleet_variables(play: t.Callable[..., Run]) -> None:
         [{"name": "plan", "ansible.builtin.import_role": {"name": "sglang.fleet.launch_plan"}}],
         {"fleet_catalogue": {"gpus": {"H20": {"vendor": "nvidia"}}}},
     )
-    assert done.result("Find the GPUs")["msg"].splitlines()[0] == (
+    assert done.result("Plan | Find the GPUs")["msg"].splitlines()[0] == (
         "node-1: fleet_catalogue.gpus.H20: 'title' is a required property"
     )
 

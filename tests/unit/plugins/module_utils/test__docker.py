@@ -106,11 +106,24 @@ def test_the_tagged_images_are_listed() -> None:
     ]
 
 
-@pytest.mark.parametrize("method", ["image", "container"])
-def test_another_failure_is_raised(method: str) -> None:
+def test_containers_are_found_by_the_beginning_of_their_names() -> None:
+    inspected = [{"Name": "/sglang-0", "State": {"Running": True}}]
+    docker, calls = answering((0, "aa\nbb\n", ""), (1, json.dumps(inspected), "Error: No such container: bb"))
+    assert docker.containers("sglang-") == {"sglang-0": inspected[0]}
+    assert calls[1] == ["docker", "container", "inspect", "aa", "bb"]
+
+
+def test_no_container_is_no_second_call() -> None:
+    docker, calls = answering((0, "", ""))
+    assert docker.containers("sglang-") == {}
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize(("method", "argument"), [("image", "x"), ("containers", "sglang-")])
+def test_another_failure_is_raised(method: str, argument: str) -> None:
     docker, _calls = answering((1, "", "Cannot connect to the Docker daemon at x"))
     with pytest.raises(DockerError):
-        getattr(docker, method)("x")
+        getattr(docker, method)(argument)
 
 
 @pytest.mark.parametrize(

@@ -83,25 +83,19 @@ class Host:
                 home = f"../../../{address}" if part == 0 else f"../../../platform/amdgpu_xcp_{minor}"
                 for name in (f"card{minor}", f"renderD{128 + minor}"):
                     self.link(f"sys/class/drm/{name}/device", home)
-                    self.write(f"dev/dri/{name}", "")
             # What monitors would hang on; never a device of its own.
             self.link(f"sys/class/drm/card{index * agents}-DP-1/device", f"../../card{index * agents}")
         if driver == "amdgpu":
             self.module("amdgpu", "6.16.13")
-            self.write("dev/kfd", "")
         self.write("etc/group", "root:x:0:\nvideo:x:44:\nrender:x:992:op\n")
         return folders
 
     def nvidia(self, count: int, *, pci_id: str = "10de:2335", driver: str | None = "nvidia") -> None:
         for index in range(count):
             self.pci(f"0000:{0x65 + index:02x}:00.0", pci_id, "0x030200", driver)
-            if driver == "nvidia":
-                self.write(f"dev/nvidia{index}", "")
         self.pci("0000:f0:00.0", "10de:22a3", "0x068000", "nvidia-nvswitch")
         if driver == "nvidia":
             self.module("nvidia", "580.65.06")
-            for name in ("nvidiactl", "nvidia-uvm"):
-                self.write(f"dev/{name}", "")
         self.write("etc/group", "video:x:44:\n")
 
     def facts(self, smi: str | None = None) -> GpuFacts:
@@ -113,8 +107,12 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
+def uuid(index: int) -> str:
+    return f"GPU-1b5cbdf0-8f1a-44ba-9a6c-{index:012x}"
+
+
 def smi_csv(count: int, memory: str = "143771", mig: str = "Disabled") -> str:
-    return "".join(f"00000000:{0x65 + index:02X}:00.0, {memory}, {mig}\n" for index in range(count))
+    return "".join(f"00000000:{0x65 + index:02X}:00.0, {memory}, {mig}, {uuid(index)}\n" for index in range(count))
 
 
 def test_amd_node(host: Host) -> None:
@@ -141,10 +139,11 @@ def test_amd_node(host: Host) -> None:
         "pci_id": "1002:74a1",
         "numa_node": 0,
         "memory_mib": 196592,
-        "nodes": ["/dev/dri/card0", "/dev/dri/renderD128"],
+        "uuid": None,
+        "nodes": ["/dev/dri/renderD128"],
     }
     assert [device["numa_node"] for device in devices] == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert devices[7]["nodes"] == ["/dev/dri/card7", "/dev/dri/renderD135"]
+    assert devices[7]["nodes"] == ["/dev/dri/renderD135"]
 
 
 def test_nvidia_node(host: Host) -> None:
@@ -158,7 +157,7 @@ def test_nvidia_node(host: Host) -> None:
         "memory_mib": 143771,
         "memory_source": "driver",
         "driver": {"name": "nvidia", "version": "580.65.06", "loaded": True},
-        "control_nodes": ["/dev/nvidiactl", "/dev/nvidia-uvm"],
+        "control_nodes": ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"],
         "render_gid": None,
         "video_gid": 44,
         "partitioned": False,
@@ -166,6 +165,7 @@ def test_nvidia_node(host: Host) -> None:
         "problems": [],
     }
     assert [device["nodes"] for device in devices] == [[f"/dev/nvidia{index}"] for index in range(8)]
+    assert [device["uuid"] for device in devices] == [uuid(index) for index in range(8)]
 
 
 def test_nvidia_minor_numbers_need_not_follow_the_bus(host: Host) -> None:
@@ -175,6 +175,50 @@ def test_nvidia_minor_numbers_need_not_follow_the_bus(host: Host) -> None:
             f"proc/driver/nvidia/gpus/{address}/information", f"Model: \t\t NVIDIA H200\nDevice Minor: \t {minor}\n"
         )
     assert [device.nodes for device in host.facts().devices] == [["/dev/nvidia1"], ["/dev/nvidia0"]]
+
+
+def test_device_nodes_need_not_be_there_and_change_nothing(host: Host) -> None:
+    """nvidia-uvm's nodes come with the first container: a second run must plan what the first did."""
+    host.nvidia(2)
+    before = host.facts()
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-modeset", "nvidia-uvm", "nvidia-uvm-tools"):
+        host.write(f"dev/{name}", "")
+    assert host.facts() == before
+    assert [device.nodes for device in before.devices] == [["/dev/nvidia0"], ["/dev/nvidia1"]]
+
+
+@pytest.mark.parametrize("vendor", ["amd", "nvidia"])
+def test_no_device_nodes_without_a_driver(host: Host, vendor: str) -> None:
+    getattr(host, vendor)(2, driver=None)
+    facts = host.facts()
+    assert (facts.control_nodes, [device.nodes for device in facts.devices]) == ([], [[], []])
+
+
+def test_amd_gpu_without_a_render_node(host: Host) -> None:
+    host.amd(2)
+    (host.root / "sys/class/drm/renderD129/device").unlink()
+    assert [device.nodes for device in host.facts().devices] == [["/dev/dri/renderD128"], []]
+
+
+def test_uuid_of_the_driver_s_file_or_of_nvidia_smi(host: Host) -> None:
+    host.nvidia(3)
+    unused = "GPU-????????-????-????-????-????????????"
+    for index, said in enumerate((uuid(7), unused)):
+        host.write(
+            f"proc/driver/nvidia/gpus/0000:{0x65 + index:02x}:00.0/information",
+            f"Model: \t\t NVIDIA H200\nGPU UUID: \t {said}\nDevice Minor: \t {index}\n",
+        )
+    assert [device.uuid for device in host.facts().devices] == [uuid(7), None, None]
+    assert [device.uuid for device in host.facts(smi_csv(3)).devices] == [uuid(7), uuid(1), uuid(2)]
+
+
+def test_minor_numbers_count_gpus_that_the_catalogue_does_not_know(host: Host) -> None:
+    host.nvidia(2)
+    host.pci("0000:01:00.0", "10de:ffff", "0x030200", "nvidia")
+    host.pci("0000:02:00.0", "1002:ffff", "0x030000", "amdgpu")
+    facts = host.facts()
+    assert len(facts.unknown) == 2
+    assert [device.nodes for device in facts.devices] == [["/dev/nvidia1"], ["/dev/nvidia2"]]
 
 
 def test_no_gpu(host: Host) -> None:
@@ -267,7 +311,7 @@ def test_whole_gpus_are_not_partitioned(host: Host) -> None:
 
 def test_mig_by_nvidia_smi(host: Host) -> None:
     host.nvidia(2)
-    facts = host.facts(smi_csv(1) + "00000000:66:00.0, 143771, Enabled\n")
+    facts = host.facts(smi_csv(1) + "00000000:66:00.0, 143771, Enabled, [N/A]\n")
     assert facts.partitioned is True
     assert facts.problems == [RESET_MIG]
 
@@ -280,16 +324,19 @@ def test_mig_without_nvidia_smi(host: Host) -> None:
 
 def test_one_gpu_that_tells_no_memory_makes_the_source_the_catalogue(host: Host) -> None:
     host.nvidia(2)
-    facts = host.facts("00000000:65:00.0, 140000, Disabled\n00000000:66:00.0, [N/A], [N/A]\n")
+    facts = host.facts("00000000:65:00.0, 140000, Disabled, [N/A]\n00000000:66:00.0, [N/A], [N/A], [N/A]\n")
     assert [device.memory_mib for device in facts.devices] == [140000, 143771]
     assert (facts.memory_mib, facts.memory_source) == (140000, "catalogue")
 
 
 SMI_ROWS: list[tuple[str, dict[str, SmiRow]]] = [
     ("", {}),
-    ("00000000:C5:00.0, 143771, Disabled", {"0000:c5:00.0": SmiRow("0000:c5:00.0", 143771, False)}),
-    ("00000001:C5:00.0, 81920 MiB, Enabled", {"0001:c5:00.0": SmiRow("0001:c5:00.0", 81920, True)}),
-    ("00000000:C5:00.0, [N/A], [Not Supported]", {"0000:c5:00.0": SmiRow("0000:c5:00.0", None, False)}),
+    (
+        f"00000000:C5:00.0, 143771, Disabled, {uuid(3)}",
+        {"0000:c5:00.0": SmiRow("0000:c5:00.0", 143771, False, uuid(3))},
+    ),
+    ("00000001:C5:00.0, 81920 MiB, Enabled, ERR!", {"0001:c5:00.0": SmiRow("0001:c5:00.0", 81920, True, None)}),
+    ("00000000:C5:00.0, [N/A], [Not Supported], [N/A]", {"0000:c5:00.0": SmiRow("0000:c5:00.0", None, False, None)}),
     ("NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.", {}),
     ("0, NVIDIA H200, 143771", {}),
     ("0, GPU-a, NVIDIA H200, 143771, 580.65.06, 9.0", {}),

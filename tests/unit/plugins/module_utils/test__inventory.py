@@ -64,6 +64,7 @@ GOOD: list[dict[str, t.Any]] = [
     {"fleet_server_args": {"schedule-policy": "lpm", "attention-backend": None}},
     {"fleet_allow_known_issues": ["a100-fp8"]},
     {"fleet_hf_token": "hf_abcDEF123"},
+    {"fleet_api_key": "", "fleet_hf_token": ""},
     {"fleet_context_length": None},
     {"fleet_catalogue": {"gpus": {"H200": {"memory_mib": 140000}}}},
 ]
@@ -148,7 +149,8 @@ BAD: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"fleet_allow_known_issues": ["a100"]},
-        "fleet_allow_known_issues: unknown issue a100; known: a100-fp8, mi300x-tp4-decode-crash, streaming-tool-calls",
+        "fleet_allow_known_issues: unknown issue a100; known: a100-fp8, mi300x-tp4-decode-crash, streaming-tool-calls, "
+        "amd-vram-after-kill",
     ),
     (
         {"fleet_catalogue": {"gpus": {"H200": {"memory_mib": "x"}}}},
@@ -202,6 +204,13 @@ def test_an_open_address_without_a_key_is_a_warning(address: str) -> None:
         f"fleet_address is {address} and fleet_api_key is not set: whoever reaches the port may use the server; set "
         "fleet_api_key, or keep the address at 127.0.0.1 behind a proxy"
     ]
+
+
+def test_an_empty_key_is_no_key() -> None:
+    values = {"fleet_address": "0.0.0.0", "fleet_api_key": ""}
+    assert (
+        check_inventory(values, SPECS).warnings == check_inventory({"fleet_address": "0.0.0.0"}, SPECS).warnings != []
+    )
 
 
 def test_a_roles_own_variable_may_hang_on_facts() -> None:

@@ -16,6 +16,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._planner import (
     check_driver,
     command_line,
     expand_option,
+    extra_arg_problem,
     facts_for,
     make_plan,
 )
@@ -287,7 +288,8 @@ FAILURES: list[tuple[str, int, dict[str, t.Any], str]] = [
         "H200",
         8,
         {"allow_known_issues": ("a100",)},
-        "fleet_allow_known_issues names a100: known are a100-fp8, mi300x-tp4-decode-crash, streaming-tool-calls",
+        "fleet_allow_known_issues names a100: known are a100-fp8, mi300x-tp4-decode-crash, streaming-tool-calls, "
+        "amd-vram-after-kill",
     ),
 ]
 
@@ -331,7 +333,7 @@ def test_gpus_without_device_nodes() -> None:
     with pytest.raises(PlanError) as caught:
         make_plan(CATALOGUE, facts, Wishes())
     assert str(caught.value) == (
-        "GPU 2 without a device node in /dev: the driver made none; look at the kernel log (dmesg) of the host"
+        "GPU 2 without a device node: the driver made none; look at the kernel log (dmesg) of the host"
     )
 
 
@@ -529,9 +531,7 @@ def test_hardened_amd() -> None:
         "--ulimit=stack=67108864",
         "--init",
         "--device=/dev/kfd",
-        "--device=/dev/dri/card2",
         "--device=/dev/dri/renderD130",
-        "--device=/dev/dri/card3",
         "--device=/dev/dri/renderD131",
         "--group-add=44",
         "--group-add=992",
@@ -554,6 +554,7 @@ def test_hardened_nvidia() -> None:
         '--gpus="device=4,5,6,7"',
         "--device=/dev/nvidiactl",
         "--device=/dev/nvidia-uvm",
+        "--device=/dev/nvidia-uvm-tools",
         "--device=/dev/nvidia4",
         "--device=/dev/nvidia5",
         "--device=/dev/nvidia6",
@@ -562,6 +563,99 @@ def test_hardened_nvidia() -> None:
         "--volume=/data/hf:/root/.cache/huggingface",
         f"--label=sglang.fleet.reference={CUDA}",
     ]
+
+
+def uuid(index: int) -> str:
+    return f"GPU-1b5cbdf0-8f1a-44ba-9a6c-{index:012x}"
+
+
+UNKNOWN_NVIDIA = {"pci_address": "0000:01:00.0", "pci_id": "10de:ffff"}
+
+
+def nvidia_facts(count: int, unknown: list[dict[str, str]], without_uuid: tuple[int, ...] = ()) -> dict[str, t.Any]:
+    facts = {**facts_for(CATALOGUE, "H200", count), "unknown": unknown}
+    for index, device in enumerate(facts["devices"]):
+        device["uuid"] = None if index in without_uuid else uuid(index)
+    return facts
+
+
+def gpus_option(facts: dict[str, t.Any], **wishes: t.Any) -> str:
+    options = make_plan(CATALOGUE, facts, Wishes(**wishes)).instances[-1].container_options
+    return next(option for option in options if option.startswith("--gpus="))
+
+
+def test_gpus_are_named_by_uuid() -> None:
+    """Docker counts every GPU of the host, the plan those that the catalogue knows: numbers need not agree."""
+    facts = nvidia_facts(4, [UNKNOWN_NVIDIA])
+    assert gpus_option(facts, layout="2x2") == f'--gpus="device={uuid(2)},{uuid(3)}"'
+
+
+def test_gpus_without_uuid_are_named_by_number_where_that_is_certain() -> None:
+    amd = {"pci_address": "0000:01:00.0", "pci_id": "1002:ffff"}
+    assert gpus_option(nvidia_facts(4, [amd], (3,)), layout="2x2") == '--gpus="device=2,3"'
+
+
+def test_gpus_without_uuid_beside_unknown_ones_are_refused() -> None:
+    facts = nvidia_facts(4, [UNKNOWN_NVIDIA], (1, 3))
+    with pytest.raises(PlanError) as caught:
+        make_plan(CATALOGUE, facts, Wishes(layout="1x4"))
+    assert str(caught.value) == (
+        "the driver tells no UUID of GPUs 1, 3, and the host has 10de:ffff at 0000:01:00.0 besides, which the catalogue "
+        "does not know: by number the wrong GPUs could be taken; run nvidia-smi on the host to see that its driver works, "
+        "or add the others to fleet_catalogue (gpus), or take them out of the host"
+    )
+    assert gpus_option(facts, layout="1x4", profile="cookbook") == "--gpus=all"
+
+
+def test_issues_that_are_notes_warn_of_nothing() -> None:
+    plan = plan_for("MI300X", 8)
+    assert [note for note in plan.notes if note.startswith("known issue amd-vram-after-kill: ")]
+    assert not [warning for warning in plan.warnings if "amd-vram-after-kill" in warning]
+    assert not [note for note in plan_for("H200", 8).notes if note.startswith("known issue")]
+
+
+LAYOUT_ARGS = [
+    *("dp-size", "data-parallel-size", "pp-size", "pipeline-parallel-size", "nnodes", "node-rank"),
+    *("dist-init-addr", "gpu-id-step"),
+]
+
+
+@pytest.mark.parametrize("name", LAYOUT_ARGS)
+def test_arguments_that_change_the_gpu_count_are_refused(name: str) -> None:
+    assert extra_arg_problem(name, 2) == (
+        f"fleet_server_args.{name}: --{name} changes how many GPUs a server takes, or which; the layout of one node is "
+        "what is planned: remove it and use fleet_layout"
+    )
+
+
+@pytest.mark.parametrize("name", ["ssl-keyfile", "ssl-certfile", "ssl-keyfile-password", "enable-ssl-refresh"])
+def test_tls_arguments_are_refused(name: str) -> None:
+    assert extra_arg_problem(name, "/etc/x") == (
+        f"fleet_server_args.{name}: the servers speak plain HTTP; remove it and let a proxy or gateway in front of them "
+        "do TLS"
+    )
+
+
+@pytest.mark.parametrize("name", ["hf-token", "token", "s3-secret", "db-password", "api-key-file", "client-secret-id"])
+def test_secret_arguments_are_refused_unseen(name: str) -> None:
+    problem = extra_arg_problem(name, "hunter2")
+    assert problem is not None
+    assert problem.startswith(f"fleet_server_args.{name}: its value is a secret")
+    assert "hunter2" not in problem
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "max-total-tokens",
+        "tokenizer-path",
+        "skip-tokenizer-init",
+        "speculative-token-map",
+        "num-reserved-decode-tokens",
+    ],
+)
+def test_counts_of_tokens_are_no_secrets(name: str) -> None:
+    assert extra_arg_problem(name, 1) is None
 
 
 def test_cookbook_amd_is_the_published_line() -> None:

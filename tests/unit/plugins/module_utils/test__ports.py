@@ -11,8 +11,10 @@ from ansible_collections.sglang.fleet.plugins.module_utils._ports import (
     Listener,
     conflicts,
     holders,
+    loopback_by_name,
     parent_of,
     parse_listeners,
+    resolve,
 )
 
 # Lines of a real /proc/net/tcp and, cut after the inode, tcp6.
@@ -48,6 +50,9 @@ def test_listeners_are_read() -> None:
         (("0.0.0.0", 30000), ("127.0.0.1", 30000), True),
         (("::", 30000), ("10.0.0.1", 30000), True),
         (("10.0.0.1", 30000), ("0.0.0.0", 30000), True),
+        (("10.0.0.1", 30000), ("::", 30000), True),
+        (("0.0.0.0", 30000), ("::1", 30000), False),
+        (("::1", 30000), ("0.0.0.0", 30000), False),
     ],
 )
 def test_which_listeners_are_in_the_way(held: tuple[str, int], wanted: tuple[str, int], conflict: bool) -> None:
@@ -63,7 +68,7 @@ def test_this_process_is_found_by_its_port() -> None:
         server.bind(("127.0.0.1", 0))
         server.listen()
         port = server.getsockname()[1]
-        found = holders("127.0.0.1", port)
+        found = holders(["127.0.0.1"], port)
     assert [holder["pid"] for holder in found] == [os.getpid()]
     assert os.getppid() in found[0]["ancestors"]  # type: ignore[operator]
 
@@ -72,4 +77,23 @@ def test_a_free_port_has_no_holder() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         port = server.getsockname()[1]
-    assert holders("127.0.0.1", port) == []
+    assert holders(["127.0.0.1"], port) == []
+
+
+def test_a_name_is_resolved() -> None:
+    assert "127.0.0.1" in resolve("localhost")
+    assert resolve("10.0.0.1") == ["10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "resolved", "hidden"),
+    [
+        ("gpu-01.example.com", ["127.0.1.1"], True),
+        ("gpu-01.example.com", ["10.0.0.1"], False),
+        ("gpu-01.example.com", ["10.0.0.1", "127.0.1.1"], False),
+        ("localhost", ["127.0.0.1", "::1"], False),
+        ("127.0.0.1", ["127.0.0.1"], False),
+    ],
+)
+def test_a_name_that_is_loopback_in_disguise(address: str, resolved: list[str], hidden: bool) -> None:
+    assert loopback_by_name(address, resolved) is hidden

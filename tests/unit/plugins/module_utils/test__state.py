@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._state import applied_state, digest, gates_due, servers_due
+from ansible_collections.sglang.fleet.plugins.module_utils._state import (
+    applied_state,
+    digest,
+    gates_due,
+    servers_due,
+    without,
+)
 
 ZERO: dict[str, Any] = {"name": "0", "address": "127.0.0.1", "port": 30000, "tp": 4}
 ONE: dict[str, Any] = {"name": "1", "address": "127.0.0.1", "port": 30001, "tp": 4}
@@ -83,3 +89,15 @@ def test_the_state_says_what_is_applied() -> None:
 
 def test_a_digest_does_not_depend_on_order() -> None:
     assert digest(dict(reversed(ZERO.items())), "x") == digest(ZERO, "x")
+
+
+def test_what_starts_anew_has_no_record() -> None:
+    state = applied_state(PLAN, IMAGE, ["health"])
+    assert list(without(state, ["0"])["instances"]) == ["1"]
+    assert without(state, []) == state
+    assert without({}, ["0"]) == {}
+
+
+def test_an_ipv6_endpoint_is_a_url() -> None:
+    plan = {**PLAN, "instances": [{**ZERO, "address": "fd00::1"}]}
+    assert applied_state(plan, IMAGE, [])["instances"]["0"]["endpoint"] == "http://[fd00::1]:30000"

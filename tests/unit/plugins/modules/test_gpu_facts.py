@@ -48,6 +48,6 @@ def test_query_smi(answer: tuple[int, str, str] | None, rows: str, problems: lis
     if answer is not None:
         assert module.argv == [
             "/usr/bin/nvidia-smi",
-            "--query-gpu=pci.bus_id,memory.total,mig.mode.current",
+            "--query-gpu=pci.bus_id,memory.total,mig.mode.current,uuid",
             "--format=csv,noheader,nounits",
         ]
