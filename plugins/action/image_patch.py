@@ -26,4 +26,6 @@ class ActionModule(ActionBase):
             if image:
                 return {**result, "changed": False, "ansible_facts": {"fleet_local_image": image}}
         answer: dict[str, Any] = self._execute_module(task_vars=task_vars)
+        if answer.get("failed"):
+            answer["msg"] = f"{(task_vars or {}).get('inventory_hostname')}: {answer.get('msg')}"
         return {**result, **answer}

@@ -71,6 +71,11 @@ def check_health(answer: Answer) -> str:
 
 def check_models(answer: Answer, model: str) -> str:
     """The model list names the model that the plan serves."""
+    if answer.status == 401:
+        raise GateError(
+            "/v1/models answered 401: the server asks for another key than this inventory's fleet_api_key."
+            " Run playbooks/deploy.yml, or set the key that it was deployed with"
+        )
     if answer.status != 200:
         raise GateError(f"/v1/models answered {answer.status or 'nothing'} ({answer.excerpt()}), wanted 200")
     served = [str(entry.get("id")) for entry in answer.json().get("data", [])]

@@ -123,11 +123,16 @@ class Unit:
     def trouble(self) -> str:
         """Why waiting on makes no sense, or an empty text."""
         state, restarts = self._show()
-        if state in ("failed", "inactive"):
-            return f"{self.name} is {state}"
+        if state == "inactive":
+            return f"{self.name} is inactive: not deployed, or stopped. Run playbooks/deploy.yml"
+        if state == "failed":
+            return f"{self.name} is failed. {self._end()}"
         if restarts - self._restarts >= CRASHES:
-            return f"{self.name} ended {restarts - self._restarts} times while it was awaited"
+            return f"{self.name} ended {restarts - self._restarts} times while it was awaited. {self._end()}"
         return ""
+
+    def _end(self) -> str:
+        return f"The end of its journal:\n{self.journal(40)}"
 
     def journal(self, lines: int) -> str:
         words = ["journalctl", "--unit", self.name, f"--lines={lines}", "--no-pager", "--output=cat"]
@@ -144,7 +149,7 @@ def wait(client: Client, unit: Unit, seconds: int) -> Answer:
             return answer
         trouble = unit.trouble()
         if trouble:
-            raise GateError(f"{trouble}. The end of its journal:\n{unit.journal(40)}")
+            raise GateError(trouble)
         if time.monotonic() > deadline:
             raise GateError(
                 f"after {seconds} s /health answers {answer.status or 'nothing'} ({answer.excerpt()}), but the unit runs:"

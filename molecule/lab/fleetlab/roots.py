@@ -93,7 +93,8 @@ def _root_tar(name: str, digest: str, command: list[str]) -> Path:
 
 def _imported(name: str, command: list[str], *changes: str, extra: bytes = b"") -> str:
     """The image of a root, imported when the engine lacks it."""
-    digest = _digest("\n".join(command), extra, *changes)
+    # Where the checkout lies does not change what is built: two checkouts on one machine share the lab.
+    digest = _digest("\n".join(command).replace(str(LAB_DIR), ""), extra, *changes)
     tag = f"{REPOSITORY}/{name}:{digest}"
     if not _has_image(tag):
         path = _root_tar(name, digest, command)

@@ -116,7 +116,13 @@ def test_health_wants_200() -> None:
         pytest.param(
             Answer(200, '{"data": []}'), "/v1/models lists no model, wanted MiniMaxAI/MiniMax-M2.7", id="none"
         ),
-        pytest.param(Answer(401, "{}"), "/v1/models answered 401 ({}), wanted 200", id="refused"),
+        pytest.param(Answer(500, "{}"), "/v1/models answered 500 ({}), wanted 200", id="server error"),
+        pytest.param(
+            Answer(401, "{}"),
+            "/v1/models answered 401: the server asks for another key than this inventory's fleet_api_key."
+            " Run playbooks/deploy.yml, or set the key that it was deployed with",
+            id="another key",
+        ),
     ],
 )
 def test_the_model_list_must_name_the_model(answer: Answer, message: str) -> None:
