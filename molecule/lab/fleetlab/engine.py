@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .shell import LabError, docker, run, step, wait_for
+from .shell import LabError, docker, locked, run, step, wait_for
 
 # What must be there → the Debian package that brings it.
 LOGIN = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
@@ -46,7 +46,8 @@ def install(packages: list[str]) -> None:
     if not found("apt-get"):
         raise LabError(f"missing here: {names}, and this machine has no apt-get. Install them, then run this again")
     quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "install", "-qq", "--no-install-recommends", *packages]
+    # Another program of the machine may be installing just now.
+    command = ["apt-get", "install", "-qq", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *packages]
     with step(f"install {names}"):
         if run(command, env=quiet, check=False).returncode != 0:  # package lists may be old or absent
             run(["apt-get", "update", "-qq"], env=quiet)
@@ -55,9 +56,10 @@ def install(packages: list[str]) -> None:
 
 def ensure_tools(*, building: bool) -> None:
     """Have the programs that reach nodes and, when building, those that make their roots."""
-    packages = missing_packages(building=building)
-    if packages:
-        install(packages)
+    with locked("packages"):  # images are built side by side, and the second finds what the first has installed
+        packages = missing_packages(building=building)
+        if packages:
+            install(packages)
 
 
 def engine_problem() -> str:
