@@ -42,8 +42,13 @@ lint-fix: env ## Let ruff format and fix what it can
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .
 
 .PHONY: docs
-docs: env ## Write the variables of each role into its README
+docs: env ## Write the variables of each role into its README, and the answers of the planner's page
 	@$(VENV)/bin/python -m tests.gates.role_readme
+	@$(VENV)/bin/python -m sglang_fleet.page
+
+.PHONY: flags
+flags: env ## Write catalogue/server_flags from the parsers of the lab's SGLang versions
+	@PYTHONPATH=molecule/lab $(VENV)/bin/python -m images.flag_lists $(ARGS)
 
 .PHONY: demo
 demo: env ## Deploy a simulated fleet from start to finish

@@ -5,6 +5,7 @@
 
 noop  a deploy over nodes that are as they should be, to one ping play over the same nodes
 cold  a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, run over ssh in parallel
+plan  10,000 plans in one process, to a bare loop that makes as many mappings of the size of a plan (no lab needed)
 
 Seconds depend on the machine and are printed for orientation; the ratios are the result.
 """
@@ -30,11 +31,19 @@ from rich.table import Table
 
 from fleetlab.nodes import node_down, node_up
 from fleetlab.settings import Node, demo_nodes
+from sglang_fleet.collection import use_checkout
+
+use_checkout()
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue  # noqa: E402
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for  # noqa: E402
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan  # noqa: E402
 
 PROJECT = Path(__file__).resolve().parents[1]
 STEPS = PROJECT / "benchmarks" / "cookbook_steps.sh"
 INVENTORY = PROJECT / "inventories" / "lab" / "hosts.yml"
 console = Console(highlight=False)
+PLANS = 10_000
 
 #: What the cookbook pages have one type for each demo node: vendor, image, model and flags.
 COOKBOOK = {
@@ -111,12 +120,36 @@ def cold(runs: int) -> dict[str, Any]:
     return figures("cold", "cold deploy.yml", "the cookbook's steps over ssh", pairs)
 
 
-def figures(name: str, ours: str, theirs: str, pairs: list[tuple[float, float]]) -> dict[str, Any]:
+def plan(runs: int) -> dict[str, Any]:
+    """Four nodes in turn: one published command, two instances that are sorted by NUMA node, a change, a fit elsewhere."""
+    catalogue = load_catalogue()
+    facts = [facts_for(catalogue, gpu, count) for gpu, count in (("H200", 8), ("H200", 8), ("MI300X", 4), ("H20", 6))]
+    for index, device in enumerate(facts[1]["devices"]):
+        device["numa_node"] = index % 2
+    wishes = [Wishes(), Wishes(layout="2x4"), Wishes(), Wishes(model="M2.1")]
+
+    def plans() -> None:
+        for number in range(PLANS):
+            make_plan(catalogue, facts[number % 4], wishes[number % 4])
+
+    model = make_plan(catalogue, facts[0], wishes[0]).to_dict()
+
+    def bare() -> None:
+        for _number in range(PLANS):
+            dict(model)
+
+    return figures("plan", f"{PLANS} plans", "as many mappings", [(timed(plans), timed(bare)) for _ in range(runs)], 0)
+
+
+def figures(
+    name: str, ours: str, theirs: str, pairs: list[tuple[float, float]], hosts: int | None = None
+) -> dict[str, Any]:
+    hosts = len(gpu_nodes()) if hosts is None else hosts
     ratios = sorted(a / b for a, b in pairs)
     return {
         "benchmark": name,
         "what": f"{ours} / {theirs}",
-        "hosts": len(gpu_nodes()),
+        "hosts": hosts,
         "runs": len(pairs),
         "seconds": statistics.median(a for a, _ in pairs),
         "seconds_base": statistics.median(b for _, b in pairs),
@@ -128,14 +161,16 @@ def figures(name: str, ours: str, theirs: str, pairs: list[tuple[float, float]])
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("only", nargs="?", choices=["noop", "cold"], help="one of the two")
-    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5 for noop, 1 for cold)")
+    parser.add_argument("only", nargs="?", choices=["noop", "cold", "plan"], help="one of the three")
+    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5, 1 for cold)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     os.environ["ANSIBLE_FORCE_COLOR"] = "false"
-    subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
-    wanted = [options.only] if options.only else ["cold", "noop"]
-    results = [{"cold": cold, "noop": noop}[name](options.runs or {"cold": 1, "noop": 5}[name]) for name in wanted]
+    wanted = [options.only] if options.only else ["plan", "cold", "noop"]
+    if wanted != ["plan"]:
+        subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
+    benchmarks = {"cold": cold, "noop": noop, "plan": plan}
+    results = [benchmarks[name](options.runs or (1 if name == "cold" else 5)) for name in wanted]
     table = Table("benchmark", "hosts", "runs", "seconds", "base", "ratio", "min to max")
     for r in results:
         table.add_row(

@@ -11,6 +11,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import CatalogueError, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import mark_virtual
 
 
 class ActionModule(ActionBase):
@@ -27,7 +28,7 @@ class ActionModule(ActionBase):
                 catalogue = load_catalogue(arguments.get("catalogue") or None)
             except CatalogueError as exc:
                 return {**result, "failed": True, "msg": f"{host}: {exc}"}
-            arguments["known_gpus"] = catalogue.known_gpus()
+            arguments["known_gpus"] = mark_virtual(catalogue.known_gpus(), catalogue.data["gpus"])
         # What the host needs of the catalogue is in known_gpus.
         arguments.pop("catalogue", None)
         result.update(

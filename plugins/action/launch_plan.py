@@ -13,12 +13,22 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import PlanError, Wishes, facts_for, make_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import (
+    Wishes,
+    default_count,
+    facts_for,
+)
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
 
 ARGUMENT_SPEC: t.Final[dict[str, dict[str, t.Any]]] = {
     "model": {"type": "str", "default": "M2.7"},
     "gpu": {"type": "raw"},
+    "count": {"type": "int"},
+    "gpu_memory_mib": {"type": "int"},
     "layout": {"type": "str", "default": "auto"},
+    "ep": {"type": "int"},
     "profile": {"type": "str", "default": "hardened"},
     "address": {"type": "str", "default": "127.0.0.1"},
     "port": {"type": "int", "default": 30000},
@@ -29,6 +39,7 @@ ARGUMENT_SPEC: t.Final[dict[str, dict[str, t.Any]]] = {
     "enable_metrics": {"type": "bool", "default": False},
     "extra_args": {"type": "dict", "default": {}},
     "image": {"type": "str"},
+    "sglang_version": {"type": "str"},
     "weights_dir": {"type": "path", "default": "/var/lib/sglang-fleet/huggingface"},
     "allow_known_issues": {"type": "list", "elements": "str", "default": []},
     "catalogue": {"type": "dict", "default": {}},
@@ -58,30 +69,51 @@ class ActionModule(ActionBase):
         require_driver = options.pop("require_driver")
         try:
             catalogue = load_catalogue(options.pop("catalogue") or None)
-            gpu = gpu_facts(catalogue, options.pop("gpu"), variables)
+            named = {name: options.pop(name) for name in ("count", "gpu_memory_mib")}
+            gpu = gpu_facts(catalogue, options.pop("gpu"), variables, options["model"], **named)
             options["allow_known_issues"] = tuple(options["allow_known_issues"])
             plan = make_plan(catalogue, gpu, Wishes(**options), require_driver=require_driver)
         except (CatalogueError, PlanError) as exc:
             return {**result, "failed": True, "msg": f"{host}: {exc}"}
         # Named by what is planned, not by the host: equal hosts then give one line, not one each.
-        what = f"{plan.model['name']} on {plan.gpu['count']} x {plan.gpu['model']}"
+        what = f"{plan.model} on {plan.count} x {plan.gpu}"
         return {
             **result,
             "changed": False,
             "ansible_facts": {"fleet_plan": plan.to_dict()},
-            "warnings": [f"{what}: {warning}" for warning in plan.warnings],
+            "commands": [instance.command_line for instance in plan.instances],
+            "warnings": [_told(what, warning) for warning in plan.warnings if warning.severity in ("warn", "change")],
         }
 
 
-def gpu_facts(catalogue: Catalogue, gpu: t.Any, variables: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
-    """The option gpu: facts, NAME:COUNT, or nothing for the facts that the host has."""
-    if gpu is None:
-        gpu = (variables.get("ansible_facts") or {}).get("gpu")
-        if gpu is None:
+def _told(what: str, warning: Warn) -> str:
+    """A warning of the run. Notes, and what the operator set aside by name, are in the plan only."""
+    link = f" ({warning.url})" if warning.url else ""
+    return f"{what}: {warning.id}: {warning.message}{link}"
+
+
+def gpu_facts(
+    catalogue: Catalogue,
+    gpu: t.Any,
+    variables: t.Mapping[str, t.Any],
+    model: str,
+    count: int | None,
+    gpu_memory_mib: int | None,
+) -> t.Mapping[str, t.Any]:
+    """The option gpu: facts, the name of a GPU with a count or without, or nothing for the facts that the host has."""
+    if gpu is None or isinstance(gpu, t.Mapping):
+        if count is not None or gpu_memory_mib is not None:
+            raise PlanError("count and gpu_memory_mib go with the name of a GPU: give gpu as a name, such as H200, too")
+        facts = gpu if gpu is not None else (variables.get("ansible_facts") or {}).get("gpu")
+        if facts is None:
             raise PlanError("there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu")
-    if isinstance(gpu, t.Mapping):
-        return gpu
-    name, _colon, count = str(gpu).partition(":")
-    if not count.isdigit():
-        raise PlanError(f"gpu is {gpu!r}: give NAME:COUNT, such as H200:8, or the facts of sglang.fleet.gpu_facts")
-    return facts_for(catalogue, name, int(count))
+        return t.cast("t.Mapping[str, t.Any]", facts)
+    name, colon, number = str(gpu).partition(":")
+    if colon and (not number.isdigit() or count is not None):
+        raise PlanError(
+            f"gpu is {gpu!r}: give NAME:COUNT, such as H200:8, or NAME and count, or the facts of gpu_facts"
+        )
+    wanted = int(number) if colon else count
+    return facts_for(
+        catalogue, name, default_count(catalogue, model, name) if wanted is None else wanted, gpu_memory_mib
+    )

@@ -18,6 +18,7 @@ from pathlib import Path
 
 #: section of the catalogue -> file that holds it
 SECTIONS: t.Final[dict[str, str]] = {
+    "vendors": "vendors",
     "gpus": "gpus",
     "architectures": "models",
     "models": "models",
@@ -25,6 +26,7 @@ SECTIONS: t.Final[dict[str, str]] = {
     "patches": "patches",
     "container_profiles": "container_profiles",
     "known_issues": "known_issues",
+    "references": "references",
 }
 
 #: where a checkout and an installed collection both keep it, seen from plugins/module_utils/
@@ -47,18 +49,22 @@ class Generator:
 
 @dataclass(frozen=True)
 class Gpu:
+    """Memory is of one GPU. What is reserved, more of it for each rank, is gone before weights and KV cache are counted."""
+
     name: str
     title: str
     vendor: str
     pci_ids: tuple[str, ...]
     memory_mib: int
+    reserved_mib: int
+    reserved_mib_per_rank: int
     image_class: str
     generator: Generator | None
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A checkpoint's shape; weights_bytes is the size of all its weight files."""
+    """A checkpoint's shape. weights_bytes is the size of all its weight files; of it, every rank holds the replicated."""
 
     name: str
     layers: int
@@ -68,6 +74,8 @@ class Architecture:
     moe_intermediate_size: int
     fp8_block_size: int
     weights_bytes: int
+    replicated_weights_bytes: int
+    experts: int | None
     tp_above_kv_heads_since: str | None
     fp8_block_check_skipped_on_amd_since: str | None
 
@@ -82,6 +90,7 @@ class Parser:
 class Model:
     name: str
     id: str
+    aliases: tuple[str, ...]
     architecture: Architecture
     context_length: int
     licence: str
@@ -110,6 +119,7 @@ class DriverFloor:
 class Image:
     name: str
     reference: str
+    hardware: tuple[str, ...]
     sglang_version: str
     vendor: str
     user_space: str
@@ -132,15 +142,21 @@ class KnownIssue:
     message: str
     remedy: str
     source: str
+    change_args: t.Mapping[str, t.Any]
+    change_environment: t.Mapping[str, str]
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Everything by name. ``data`` is the merged mapping that it was made from."""
+    """Everything by name. ``data`` is the merged mapping that it was made from.
+
+    model_names: every lower-case name that a model answers to.
+    """
 
     data: Data
     gpus: t.Mapping[str, Gpu]
     models: t.Mapping[str, Model]
+    model_names: t.Mapping[str, Model]
     images: t.Mapping[str, Image]
     container_profiles: t.Mapping[str, t.Mapping[str, ContainerOptions]]
     known_issues: t.Mapping[str, KnownIssue]
@@ -191,6 +207,8 @@ def check_schema(
     for section, file in SECTIONS.items():
         entries = data.get(section, {})
         if only is not None:
+            if section not in only:
+                continue
             entries = {name: entry for name, entry in entries.items() if name in only.get(section, {})}
         schema = json.loads(((directory or DEFAULT_DIRECTORY) / "schema" / f"{file}.json").read_text("utf-8"))
         validator = jsonschema.Draft202012Validator(schema["properties"][section])
@@ -215,6 +233,8 @@ def _plain(error: t.Any) -> str:
         extra = [str(key) for key in error.instance if key not in known]
         if extra:
             return f"unknown key {', '.join(extra)}; known: {', '.join(known)}"
+    if error.validator == "not" and "required" in error.validator_value:
+        return f"{', '.join(error.validator_value['required'])} has no place beside the other values: remove it"
     return str(error.message)
 
 
@@ -231,8 +251,10 @@ def _merge_overrides(base: Data, overrides: t.Mapping[str, t.Any]) -> Data:
             raise CatalogueError(
                 f"fleet_catalogue.{section} must be a mapping of name to entry, not {type(entries).__name__}"
             )
-        for name, entry in entries.items():
-            merged[section][str(name)] = _merge(merged[section].get(str(name)), entry)
+        aliases = {alias: name for name, known in merged[section].items() for alias in known.get("aliases", ())}
+        for given, entry in entries.items():
+            name = aliases.get(str(given), str(given))
+            merged[section][name] = _merge(merged[section].get(name), entry)
     return merged
 
 
@@ -269,10 +291,31 @@ def _typed(data: Data, prefix: str) -> Catalogue:
         name: Architecture(
             name=name,
             **{key: int(entry[key]) for key in _ARCHITECTURE_NUMBERS},
+            replicated_weights_bytes=int(entry.get("replicated_weights_bytes", 0)),
+            experts=entry.get("experts"),
             tp_above_kv_heads_since=entry.get("tp_above_kv_heads_since"),
             fp8_block_check_skipped_on_amd_since=entry.get("fp8_block_check_skipped_on_amd_since"),
         )
         for name, entry in data["architectures"].items()
+    }
+    models = {
+        name: Model(
+            name=name,
+            id=entry["id"],
+            aliases=tuple(entry.get("aliases", ())),
+            architecture=architectures[entry["architecture"]],
+            context_length=entry["context_length"],
+            licence=entry["licence"],
+            trust_remote_code=entry["trust_remote_code"],
+            mem_fraction_static=float(entry["mem_fraction_static"]),
+            tool_call_parser=_parser(entry.get("tool_call_parser")),
+            reasoning_parser=_parser(entry.get("reasoning_parser")),
+            images=entry["images"],
+            generator=_generator(entry.get("generator")),
+            ep_equals_tp_at={vendor: tuple(sizes) for vendor, sizes in entry["ep_equals_tp_at"].items()},
+            server_args=entry["server_args"],
+        )
+        for name, entry in data["models"].items()
     }
     return Catalogue(
         data=data,
@@ -283,33 +326,20 @@ def _typed(data: Data, prefix: str) -> Catalogue:
                 vendor=entry["vendor"],
                 pci_ids=tuple(entry["pci_ids"]),
                 memory_mib=entry["memory_mib"],
+                reserved_mib=data["vendors"][entry["vendor"]]["reserved_mib"],
+                reserved_mib_per_rank=data["vendors"][entry["vendor"]]["reserved_mib_per_rank"],
                 image_class=entry["image_class"],
                 generator=_generator(entry.get("generator")),
             )
             for name, entry in data["gpus"].items()
         },
-        models={
-            name: Model(
-                name=name,
-                id=entry["id"],
-                architecture=architectures[entry["architecture"]],
-                context_length=entry["context_length"],
-                licence=entry["licence"],
-                trust_remote_code=entry["trust_remote_code"],
-                mem_fraction_static=float(entry["mem_fraction_static"]),
-                tool_call_parser=_parser(entry.get("tool_call_parser")),
-                reasoning_parser=_parser(entry.get("reasoning_parser")),
-                images=entry["images"],
-                generator=_generator(entry.get("generator")),
-                ep_equals_tp_at={vendor: tuple(sizes) for vendor, sizes in entry["ep_equals_tp_at"].items()},
-                server_args=entry["server_args"],
-            )
-            for name, entry in data["models"].items()
-        },
+        models=models,
+        model_names=_model_names(models),
         images={
             name: Image(
                 name=name,
                 reference=entry["reference"],
+                hardware=tuple(entry["hardware"]),
                 sglang_version=entry["sglang_version"],
                 vendor=entry["vendor"],
                 user_space=entry["user_space"],
@@ -334,10 +364,22 @@ def _typed(data: Data, prefix: str) -> Catalogue:
                 message=entry["message"],
                 remedy=entry["remedy"],
                 source=entry["source"],
+                change_args=entry.get("change", {}).get("server_args", {}),
+                change_environment=entry.get("change", {}).get("environment", {}),
             )
             for name, entry in data["known_issues"].items()
         },
     )
+
+
+def _model_names(models: t.Mapping[str, Model]) -> dict[str, Model]:
+    names: dict[str, Model] = {}
+    for model in models.values():
+        for name in (*model.aliases, model.id, model.id.rsplit("/", 1)[-1]):
+            names.setdefault(name.lower(), model)
+    # An entry's own name counts before what another answers to besides.
+    names.update((name.lower(), model) for name, model in models.items())
+    return names
 
 
 _ARCHITECTURE_NUMBERS: t.Final = (
@@ -384,6 +426,9 @@ def _references(data: Data) -> t.Iterator[tuple[str, str, str]]:
     for name, image in data["images"].items():
         for patch in image["patches"]:
             yield f"images.{name}.patches", "patches", patch
+    for name, result in data["references"].items():
+        for section in ("model", "gpu", "image"):
+            yield f"references.{name}.{section}", f"{section}s", result[section]
     for name, issue in data["known_issues"].items():
         for section in ("architectures", "models", "gpus", "images"):
             for wanted in issue["when"].get(section, []):

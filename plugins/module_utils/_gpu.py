@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What GPUs a host has, from sysfs and procfs by numeric PCI ID.
+"""What GPUs a host has, from sysfs and procfs by numeric PCI ID, and from the vendor's tool where a driver is there.
 
 Runs on hosts: the standard library only, Python 3.9. Works before a driver is there. Reads only, and reads few files:
 two small ones for each PCI device, more for GPUs alone.
@@ -15,20 +15,33 @@ import re
 import typing as t
 from dataclasses import asdict, dataclass, field
 
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import read_amd
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import (
+    Ask,
+    Holder,
+    Pci,
+    Told,
+    cdi_nodes,
+    holders,
+    link_name,
+    list_dir,
+    no_tool,
+    read,
+)
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_nvidia import read_nvidia
+
 #: PCI vendor ID -> (vendor, kernel driver)
 VENDORS: t.Final = {"1002": ("amd", "amdgpu"), "10de": ("nvidia", "nvidia")}
 #: PCI base class and subclass of VGA controllers, 3D controllers and processing accelerators
 GPU_CLASSES: t.Final = ("0300", "0302", "1200")
-#: columns asked of nvidia-smi, in this order
-SMI_QUERY: t.Final = ("pci.bus_id", "memory.total", "mig.mode.current", "uuid")
 
 #: Nodes that all GPUs share, by vendor: named whether they are there or not. NVIDIA's nvidia-uvm nodes come with the
 #: first use of a GPU, and a plan must not change by that; the service waits for them.
 _CONTROL: t.Final = {"amd": ["/dev/kfd"], "nvidia": ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools"]}
-_RESET_AMD: t.Final = (
-    "run `amd-smi set --gpu all --compute-partition SPX` and `amd-smi set --memory-partition NPS1` on the host"
-)
-_RESET_MIG: t.Final = "run `nvidia-smi -mig 0` on the host and reset the GPUs (or reboot)"
+_CDI_COMMAND: t.Final = {
+    "amd": "amd-ctk cdi generate --output=/etc/cdi/amd.json",
+    "nvidia": "nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml",
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,12 @@ class Driver:
 
 @dataclass(frozen=True)
 class Device:
-    """``uuid`` is NVIDIA's, None where the driver tells none. ``nodes`` need not be there yet."""
+    """``uuid`` is NVIDIA's, None where the driver tells none. ``nodes`` need not be there yet.
+
+    memory_used_mib is all that is taken, the driver's own part too (some 300 MiB of an idle AMD GPU), None without a
+    driver's word. links are the GPUs that this one reaches over NVLink or XGMI. virtual: a virtual function, seen from
+    inside the guest that has it.
+    """
 
     index: int
     pci_address: str
@@ -51,11 +69,27 @@ class Device:
     numa_node: int | None
     memory_mib: int
     nodes: list[str]
+    memory_used_mib: int | None = None
+    links: list[int] = field(default_factory=list)
+    virtual: bool = False
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """A GPU that a container would not get. ``reason`` says what is wrong and what to do."""
+
+    index: int
+    pci_address: str
+    reason: str
 
 
 @dataclass(frozen=True)
 class GpuFacts:
-    """``ansible_facts.gpu``. memory_mib is per GPU: the smallest, where GPUs of one model differ."""
+    """``ansible_facts.gpu``. memory_mib is per GPU: the smallest, where GPUs of one model differ.
+
+    virtual_functions belong to guests of this host and count nowhere. Memory in use that no holder accounts for is a
+    dead process's, or one's of another PID namespace.
+    """
 
     vendor: str = "none"
     model: str | None = None
@@ -69,43 +103,33 @@ class GpuFacts:
     video_gid: int | None = None
     partitioned: bool = False
     unknown: list[dict[str, str]] = field(default_factory=list)
+    virtual_functions: list[dict[str, str | None]] = field(default_factory=list)
+    holders: list[Holder] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, t.Any]:
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class SmiRow:
-    """One GPU of nvidia-smi's CSV; None where it says [N/A] or [Not Supported]."""
-
-    pci_address: str
-    memory_mib: int | None
-    mig: bool
-    uuid: str | None
-
-
-@dataclass(frozen=True)
-class _Pci:
-    address: str
-    pci_id: str
-    path: str
-    driver: str | None
-
-
 KnownGpus = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
-def read_gpus(known: KnownGpus, root: str = "/", smi_csv: str | None = None) -> GpuFacts:
+def mark_virtual(known: KnownGpus, entries: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
+    """``known`` with the key ``virtual``, by the catalogue's entries of GPUs: what a host is told."""
+    virtual = {pci_id for entry in entries.values() for pci_id in entry.get("virtual_pci_ids", ())}
+    return {pci_id: {**gpu, "virtual": pci_id in virtual} for pci_id, gpu in known.items()}
+
+
+def read_gpus(known: KnownGpus, root: str = "/", ask: Ask = no_tool) -> GpuFacts:
     """Facts of the host whose file system begins at ``root``.
 
-    known: PCI ID -> name, memory_mib, vendor (Catalogue.known_gpus). smi_csv: what nvidia-smi printed for SMI_QUERY
-    (csv,noheader,nounits), where it ran.
+    known: PCI ID -> name, memory_mib, vendor and virtual (Catalogue.known_gpus and mark_virtual). ask: runs its tools.
     """
-    gpus, unknown = _find(known, root)
+    gpus, unknown, virtual_functions = _find(known, root)
     render, video = (_gid(root, name) for name in ("render", "video"))
     if not gpus:
-        return GpuFacts(render_gid=render, video_gid=video, unknown=unknown)
+        return GpuFacts(render_gid=render, video_gid=video, unknown=unknown, virtual_functions=virtual_functions)
 
     vendors = sorted({str(known[gpu.pci_id]["vendor"]) for gpu in gpus})
     names = [str(known[gpu.pci_id]["name"]) for gpu in gpus]
@@ -115,222 +139,161 @@ def read_gpus(known: KnownGpus, root: str = "/", smi_csv: str | None = None) -> 
         problems.append(f"different GPU models in one node ({found}): a plan needs one model, take the others out")
     # Where both vendors are there, the first of them is looked into; the plan is refused anyhow.
     vendor = vendors[0]
-    driver = _driver(root, "amdgpu" if vendor == "amd" else "nvidia")
+    ours = [gpu for gpu in gpus if known[gpu.pci_id]["vendor"] == vendor]
+    module = dict(VENDORS.values())[vendor]
+    driver = _driver(root, module)
     if driver.loaded:
         problems += [
             f"{gpu.address} is bound to {gpu.driver or 'no driver'}, not to {driver.name}: bind it to {driver.name} or "
             "take it out of the host"
-            for gpu in gpus
-            if gpu.driver != driver.name and known[gpu.pci_id]["vendor"] == vendor
+            for gpu in ours
+            if gpu.driver != driver.name
         ]
-    smi = parse_smi(smi_csv or "")
-    uuids: dict[str, str | None] = {}
     if vendor == "amd":
-        nodes = _amd_nodes(root)
-        partition = _amd_partition(root, gpus, known)
+        told = read_amd(root, ours, driver.loaded, driver.version, ask)
+        driver = Driver(driver.name, told.driver_version, driver.loaded)
     else:
         others = [device["pci_address"] for device in unknown if device["pci_id"].startswith("10de:")]
-        nodes, uuids = _nvidia_gpus(root, gpus, others, smi)
-        partition = _mig(root, smi)
-    if partition:
-        problems.append(partition)
+        told = read_nvidia(root, ours, others, driver.loaded, ask)
+    problems += [*([told.partition] if told.partition else []), *told.problems]
 
-    memory = [_driver_memory(gpu, smi.get(gpu.address)) for gpu in gpus]
+    index = {gpu.address: position for position, gpu in enumerate(gpus)}
     devices = [
         Device(
-            index=index,
+            index=position,
             pci_address=gpu.address,
             pci_id=gpu.pci_id,
-            uuid=uuids.get(gpu.address),
+            uuid=told.uuids.get(gpu.address),
             numa_node=_numa_node(gpu.path),
-            memory_mib=memory[index] or int(known[gpu.pci_id]["memory_mib"]),
-            nodes=nodes.get(gpu.address, []) if driver.loaded else [],
+            memory_mib=told.memory_mib.get(gpu.address) or int(known[gpu.pci_id]["memory_mib"]),
+            nodes=told.nodes.get(gpu.address, []) if driver.loaded else [],
+            memory_used_mib=told.used_mib.get(gpu.address),
+            links=sorted(index[other] for other in told.links.get(gpu.address, ()) if other in index),
+            virtual=bool(known[gpu.pci_id].get("virtual")),
         )
-        for index, gpu in enumerate(gpus)
+        for position, gpu in enumerate(gpus)
     ]
     return GpuFacts(
         vendor=vendor,
         model=names[0] if len(set(names)) == 1 else None,
         count=len(gpus),
         memory_mib=min(device.memory_mib for device in devices),
-        memory_source="driver" if all(memory) else "catalogue",
+        memory_source="driver" if all(told.memory_mib.get(gpu.address) for gpu in gpus) else "catalogue",
         driver=driver,
         devices=devices,
         control_nodes=list(_CONTROL[vendor]) if driver.loaded else [],
         render_gid=render,
         video_gid=video,
-        partitioned=partition is not None,
+        partitioned=told.partition is not None,
         unknown=unknown,
+        virtual_functions=virtual_functions,
+        holders=holders(root, told.usages, index),
+        hidden=_hidden(root, vendor, module, driver.loaded, [(devices[index[gpu.address]], gpu) for gpu in ours], told),
         problems=problems,
     )
 
 
-def parse_smi(text: str) -> dict[str, SmiRow]:
-    """nvidia-smi's rows for SMI_QUERY by PCI address; rows that are not of that form are passed over.
+def _find(known: KnownGpus, root: str) -> tuple[list[Pci], list[dict[str, str]], list[dict[str, str | None]]]:
+    """Known GPUs, devices of the GPU vendors that look like GPUs but are not known, and virtual functions of either.
 
-    nvidia-smi writes an 8-digit PCI domain in capitals (00000000:C5:00.0), sysfs a 4-digit one in lower case.
+    By PCI address. A function with a link to its physical one is one that this host made for a guest; inside the guest
+    it has no such link. It can bear the PCI ID of the whole GPU.
     """
-    rows: dict[str, SmiRow] = {}
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) != len(SMI_QUERY):
-            continue
-        match = re.fullmatch(r"0*([0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7])", cells[0].lower())
-        if match is None:
-            continue
-        memory = re.match(r"(\d+)", cells[1])
-        rows[match[1]] = SmiRow(match[1], int(memory[1]) if memory else None, cells[2] == "Enabled", _uuid(cells[3]))
-    return rows
-
-
-def _find(known: KnownGpus, root: str) -> tuple[list[_Pci], list[dict[str, str]]]:
-    """Known GPUs, and devices of the GPU vendors that look like GPUs but are not known; by PCI address."""
-    gpus: list[_Pci] = []
+    gpus: list[Pci] = []
     unknown: list[dict[str, str]] = []
+    virtual: list[dict[str, str | None]] = []
     base = os.path.join(root, "sys/bus/pci/devices")
-    for address in sorted(_listdir(base)):
+    for address in sorted(list_dir(base)):
         path = os.path.join(base, address)
-        vendor = _read(os.path.join(path, "vendor")).lower().replace("0x", "", 1)
+        vendor = read(os.path.join(path, "vendor")).lower().replace("0x", "", 1)
         if vendor not in VENDORS:
             continue
-        pci_id = f"{vendor}:{_read(os.path.join(path, 'device')).lower().replace('0x', '', 1)}"
-        if pci_id in known:
-            gpus.append(_Pci(address, pci_id, path, _link_name(os.path.join(path, "driver"))))
+        pci_id = f"{vendor}:{read(os.path.join(path, 'device')).lower().replace('0x', '', 1)}"
         # The class file reads 0x038000: base class, subclass, programming interface. NVSwitches (0680) are bridges.
-        elif _read(os.path.join(path, "class")).lower().replace("0x", "", 1)[:4] in GPU_CLASSES:
+        pci_class = "" if pci_id in known else read(os.path.join(path, "class")).lower().replace("0x", "", 1)
+        if pci_id not in known and pci_class[:4] not in GPU_CLASSES:
+            continue
+        physical = link_name(os.path.join(path, "physfn"))
+        if physical is not None:
+            virtual.append({"pci_address": address, "pci_id": pci_id, "physical_address": physical})
+        elif pci_id in known:
+            gpus.append(Pci(address, pci_id, path, link_name(os.path.join(path, "driver"))))
+        else:
             unknown.append({"pci_address": address, "pci_id": pci_id})
-    return gpus, unknown
+    return gpus, unknown, virtual
+
+
+def _hidden(
+    root: str, vendor: str, module: str, loaded: bool, gpus: t.Sequence[tuple[Device, Pci]], told: Told
+) -> list[Hidden]:
+    specifications, listed = cdi_nodes(root, vendor) if loaded else ([], set())
+    found: list[Hidden] = []
+    for device, gpu in gpus:
+        reason = _unbound(gpu, module, loaded)
+        if reason is None and loaded:
+            reason = _without_node(root, vendor, device, told)
+        if reason is None and specifications and not listed.intersection(device.nodes):
+            reason = (
+                f"{device.nodes[0]} is not in the CDI specification {', '.join(specifications)}: run "
+                f"`{_CDI_COMMAND[vendor]}` on the host"
+            )
+        if reason is not None:
+            found.append(Hidden(device.index, device.pci_address, reason))
+    return found
+
+
+def _unbound(gpu: Pci, module: str, loaded: bool) -> str | None:
+    """A GPU without any driver is of note only where the others have theirs: a new host is not a broken one."""
+    if gpu.driver == module or (gpu.driver is None and not loaded):
+        return None
+    if gpu.driver == "vfio-pci":
+        why = "it is bound to vfio-pci, which keeps it for a virtual machine"
+    else:
+        why = f"it is bound to {gpu.driver or 'no driver'}"
+    return f"{why}: bind it to {module}, or take it out of the host"
+
+
+def _without_node(root: str, vendor: str, device: Device, told: Told) -> str | None:
+    def missing(node: str) -> bool:
+        return not os.path.exists(os.path.join(root, node.lstrip("/")))
+
+    if vendor == "nvidia":
+        # NVIDIA's nodes come with the first use of a GPU, which nvidia-smi's answer is; without one nothing is amiss.
+        if told.listed is None:
+            return None
+        if device.pci_address not in told.listed:
+            return "nvidia-smi does not list it: look for its address in dmesg (NVRM, Xid) and reboot the host"
+        gone = next((node for node in device.nodes if missing(node)), None)
+        if gone is not None:
+            minor = gone[len("/dev/nvidia") :]
+            return f"{gone} is missing although nvidia is loaded: run `nvidia-modprobe -c {minor} -u` on the host"
+        return None
+    if not device.nodes:
+        return "amdgpu made no render node for it: look for its address in dmesg (amdgpu) and reboot the host"
+    gone = next((node for node in [*device.nodes, *_CONTROL["amd"]] if missing(node)), None)
+    if gone is not None:
+        return f"{gone} is missing although amdgpu is loaded: run `udevadm trigger` on the host, or reboot it"
+    return None
 
 
 def _driver(root: str, name: str) -> Driver:
     module = os.path.join(root, "sys/module", name)
     if os.path.isdir(module):
         # The kernel's own amdgpu has no version file; the vendor's package brings one.
-        return Driver(name, _read(os.path.join(module, "version")) or None, True)
+        return Driver(name, read(os.path.join(module, "version")) or None, True)
     modules = os.path.join(root, "lib/modules", os.uname().release, "modules.dep")
-    installed = re.search(rf"(?m)^\S*/{name}\.ko\b", _read(modules)) is not None
+    installed = re.search(rf"(?m)^\S*/{name}\.ko\b", read(modules)) is not None
     return Driver(name if installed else None, None, False)
 
 
-def _driver_memory(gpu: _Pci, row: SmiRow | None) -> int | None:
-    """MiB by the driver's own account. AMD partitions each report the whole card: this is per card, never summed."""
-    if row is not None:
-        return row.memory_mib
-    total = _read(os.path.join(gpu.path, "mem_info_vram_total"))
-    return int(total) // 2**20 or None if total.isdigit() else None
-
-
 def _numa_node(path: str) -> int | None:
-    text = _read(os.path.join(path, "numa_node"))
+    text = read(os.path.join(path, "numa_node"))
     return int(text) if text.isdigit() else None  # -1 says that the firmware named none
 
 
-def _amd_nodes(root: str) -> dict[str, list[str]]:
-    """PCI address -> render node, by the driver's own account. Partitions' platform devices drop out.
-
-    Card nodes are left out: ROCm needs none, and their numbers hang on which graphics driver came up first.
-    """
-    nodes: dict[str, list[str]] = {}
-    base = os.path.join(root, "sys/class/drm")
-    for name in sorted(_listdir(base)):
-        if re.fullmatch(r"renderD\d+", name) is None:
-            continue
-        address = _link_name(os.path.join(base, name, "device"))
-        if address:
-            nodes.setdefault(address, []).append(f"/dev/dri/{name}")
-    return nodes
-
-
-def _nvidia_gpus(
-    root: str, gpus: t.Sequence[_Pci], others: t.Sequence[str], smi: t.Mapping[str, SmiRow]
-) -> tuple[dict[str, list[str]], dict[str, str | None]]:
-    """PCI address -> /dev/nvidia<minor>, and -> UUID.
-
-    Where the driver does not tell the minor number, it is the position among all NVIDIA GPUs: ``others`` are the
-    addresses of those that the catalogue does not know.
-    """
-    nodes: dict[str, list[str]] = {}
-    uuids: dict[str, str | None] = {}
-    order = sorted([*others, *(gpu.address for gpu in gpus)])
-    for gpu in gpus:
-        information = _read(os.path.join(root, "proc/driver/nvidia/gpus", gpu.address, "information"))
-        minor = re.search(r"Device Minor:\s*(\d+)", information)
-        nodes[gpu.address] = [f"/dev/nvidia{minor[1] if minor else order.index(gpu.address)}"]
-        uuid = _uuid(information)
-        # The file has question marks for a GPU that was not used since boot; nvidia-smi uses it.
-        uuids[gpu.address] = uuid or (smi[gpu.address].uuid if gpu.address in smi else None)
-    return nodes, uuids
-
-
-def _uuid(text: str) -> str | None:
-    match = re.search(r"\bGPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", text)
-    return match[0] if match else None
-
-
-def _amd_partition(root: str, gpus: t.Sequence[_Pci], known: KnownGpus) -> str | None:
-    modes = sorted(
-        {
-            mode
-            for gpu in gpus
-            for file, whole in (("current_compute_partition", "SPX"), ("current_memory_partition", "NPS1"))
-            for mode in [_read(os.path.join(gpu.path, file))]
-            if mode not in ("", whole)
-        }
-    )
-    if modes:
-        return f"the GPUs are partitioned ({', '.join(modes)}); a plan needs whole GPUs: {_RESET_AMD}"
-    ids = {str(int(gpu.pci_id[5:], 16)) for gpu in gpus if known[gpu.pci_id]["vendor"] == "amd"}
-    base = os.path.join(root, "sys/class/kfd/kfd/topology/nodes")
-    agents = 0
-    for node in _listdir(base):
-        text = _read(os.path.join(base, node, "properties"))
-        if "vendor_id 4098" not in text:
-            continue  # a CPU
-        properties = dict(line.split(" ", 1) for line in text.splitlines() if " " in line)
-        agents += properties.get("simd_count", "0") != "0" and properties.get("device_id") in ids
-    if agents > len(gpus):
-        return f"the GPUs are partitioned ({agents} compute agents on {len(gpus)} GPUs); a plan needs whole GPUs: {_RESET_AMD}"
-    return None
-
-
-def _mig(root: str, smi: t.Mapping[str, SmiRow]) -> str | None:
-    capabilities = os.path.join(root, "proc/driver/nvidia/capabilities")
-    instances = any(
-        name.startswith("gi")
-        for gpu in _listdir(capabilities)
-        if gpu.startswith("gpu")
-        for name in _listdir(os.path.join(capabilities, gpu, "mig"))
-    )
-    if instances or any(row.mig for row in smi.values()):
-        return f"MIG is on; a plan needs whole GPUs: {_RESET_MIG}"
-    return None
-
-
 def _gid(root: str, group: str) -> int | None:
-    for line in _read(os.path.join(root, "etc/group")).splitlines():
+    for line in read(os.path.join(root, "etc/group")).splitlines():
         cells = line.split(":")
         if len(cells) >= 3 and cells[0] == group and cells[2].isdigit():
             return int(cells[2])
     return None
-
-
-def _listdir(path: str) -> list[str]:
-    try:
-        return os.listdir(path)
-    except OSError:
-        return []
-
-
-def _link_name(path: str) -> str | None:
-    try:
-        return os.path.basename(os.readlink(path))
-    except OSError:
-        return None
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8", errors="replace") as handle:
-            return handle.read().strip()
-    except OSError:
-        return ""

@@ -17,13 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import (
-    PlanError,
-    extra_arg_problem,
-    parse_layout,
-    pick,
-    pick_model,
-)
+from ansible_collections.sglang.fleet.plugins.module_utils._layout import parse_layout
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import pick, pick_model
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError, version_key
+from ansible_collections.sglang.fleet.plugins.module_utils._server_args import extra_arg_problem
 
 #: the collection's roles, in a checkout and in an installed collection, seen from plugins/module_utils/
 DEFAULT_ROLES: t.Final = Path(__file__).parents[2] / "roles"
@@ -213,7 +210,7 @@ def _meanings(values: t.Mapping[str, t.Any]) -> Findings:
     except CatalogueError as exc:
         problems += str(exc).splitlines()
         catalogue = load_catalogue()
-    for check in (_check_choice, _check_place, _check_supply, _check_secrets):
+    for check in (_check_choice, _check_server, _check_place, _check_supply, _check_secrets):
         problems += check(values, catalogue)
     if not _is_loopback(values.get("fleet_address", "127.0.0.1")) and not values.get("fleet_api_key"):
         warnings.append(
@@ -224,7 +221,7 @@ def _meanings(values: t.Mapping[str, t.Any]) -> Findings:
 
 
 def _check_choice(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
-    """Model, profile, layout, numbers, server arguments, known issues."""
+    """Model, profile, context, version, known issues."""
     context = None
     if "fleet_model" in values:
         try:
@@ -242,17 +239,32 @@ def _check_choice(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iter
         if tokens < 1 or (most is not None and tokens > most):
             limit = f"1 to {most} tokens for {context.name}" if context else "1 or more tokens"
             yield f"fleet_context_length is {tokens}: set it to {limit}, or leave it out"
-    fraction = values.get("fleet_mem_fraction_static")
-    if fraction is not None and not 0 < fraction < 1:
-        yield f"fleet_mem_fraction_static is {fraction:g}: set it above 0 and below 1, for example 0.85"
-    for name, value in values.get("fleet_server_args", {}).items():
-        problem = extra_arg_problem(name, value)
-        if problem:
-            yield problem
+    version = values.get("fleet_sglang_version")
+    versions = sorted({image.sglang_version for image in catalogue.images.values()}, key=version_key)
+    if version is not None and version not in versions:
+        yield (
+            f"fleet_sglang_version is {version}: set it to one of {', '.join(versions)}, or add an image of it to "
+            "fleet_catalogue (images)"
+        )
     for name in values.get("fleet_allow_known_issues", []):
         if name not in catalogue.known_issues:
             known = ", ".join(catalogue.known_issues)
             yield f"fleet_allow_known_issues: unknown issue {name}; known: {known}"
+
+
+def _check_server(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
+    """Memory fraction, expert parallelism, server arguments."""
+    del catalogue
+    fraction = values.get("fleet_mem_fraction_static")
+    if fraction is not None and not 0 < fraction < 1:
+        yield f"fleet_mem_fraction_static is {fraction:g}: set it above 0 and below 1, for example 0.85"
+    ep = values.get("fleet_ep")
+    if ep is not None and ep < 1:
+        yield f"fleet_ep is {ep}: set it to 1 for no expert parallelism, to a size that divides tp, or leave it out"
+    for name, value in values.get("fleet_server_args", {}).items():
+        problem = extra_arg_problem(name, value)
+        if problem:
+            yield problem
 
 
 def _check_place(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:

@@ -77,7 +77,7 @@ def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequ
     """The state file's content once every instance has passed `gates`. No times: the same plan gives the same text."""
     return {
         "schema": SCHEMA,
-        "model": plan["model"]["id"],
+        "model": plan["model_path"],
         "image": dict(image),
         "patches": [patch["name"] for patch in plan["patches"]],
         "instances": {

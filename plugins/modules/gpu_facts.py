@@ -13,8 +13,12 @@ description:
   - Finds AMD Instinct and NVIDIA data-centre GPUs by their numeric PCI IDs in sysfs, so it works before a driver is
     installed and with any version of the host's PCI ID database.
   - Reads the memory per GPU from the driver where there is one, and takes the catalogue's figure where not.
-  - Finds device nodes, NUMA nodes, the driver and its version, GPUs that are not bound to it, partitioned AMD GPUs
-    and MIG, and GPU-class devices that the catalogue does not know.
+  - Finds device nodes, NUMA nodes, links between GPUs, the driver and its version, GPUs that are not bound to it,
+    partitioned AMD GPUs and MIG, virtual functions, and GPU-class devices that the catalogue does not know.
+  - Finds who holds GPU memory, and the GPUs that containers would not get.
+  - C(nvidia-smi) is called up to three times, and only where its driver is loaded. C(amd-smi) is called once, and only
+    where sysfs does not tell the memory or the version of a loaded driver. A tool that does not answer within a minute
+    is left alone and becomes one of the C(problems).
   - An action plugin of the same name reads the catalogue on the controller. The host is asked once, and needs no
     Python package beyond the standard library.
 options:
@@ -27,7 +31,7 @@ options:
     default: {}
   known_gpus:
     description:
-      - The GPUs to look for, by PCI ID, each with C(name), C(memory_mib) and C(vendor).
+      - The GPUs to look for, by PCI ID, each with C(name), C(memory_mib), C(vendor) and C(virtual).
       - The action plugin fills this in from the catalogue; leave it out.
     type: dict
 author:
@@ -53,11 +57,11 @@ EXAMPLES = r"""
   sglang.fleet.gpu_facts:
     catalogue:
       gpus:
-        H20:
-          title: NVIDIA H20
+        L40S:
+          title: NVIDIA L40S
           vendor: nvidia
-          pci_ids: ["10de:2329"]
-          memory_mib: 97871
+          pci_ids: ["10de:26b9"]
+          memory_mib: 46068
           memory_source: nvidia-smi on our own hosts
           image_class: cuda
 """
@@ -90,31 +94,59 @@ ansible_facts:
             numa_node: {description: NUMA node; null where the firmware names none., type: int}
             memory_mib: {description: Memory in MiB., type: int}
             nodes: {description: "Device nodes, which need not be there yet.", type: list, elements: str, sample: [/dev/dri/renderD128]}
+            memory_used_mib:
+              description:
+                - Memory in use in MiB, the driver's own part too; null where the driver does not tell.
+                - What no entry of C(holders) accounts for is held by a process that died, or by one of another PID
+                  namespace.
+              type: int
+              sample: 283
+            links:
+              description: The GPUs that this one reaches directly over NVLink or XGMI, by C(index); empty where unknown.
+              type: list
+              elements: int
+              sample: [1, 2, 3]
+            virtual: {description: "Whether it is a virtual function, seen from inside the guest that has it.", type: bool}
         control_nodes: {description: "Device nodes that all GPUs share, which need not be there yet.", type: list, elements: str, sample: [/dev/kfd]}
         render_gid: {description: Numeric ID of the group render; null without it., type: int}
         video_gid: {description: Numeric ID of the group video; null without it., type: int}
         partitioned: {description: Whether the GPUs are partitioned (AMD) or in MIG mode (NVIDIA)., type: bool}
+        holders:
+          description: The live processes of the host that hold GPU memory, by PID.
+          type: list
+          elements: dict
+          contains:
+            pid: {description: Process ID on the host., type: int}
+            command: {description: "Name of the program, never its arguments.", type: str, sample: python3}
+            container:
+              description: Name of the container that it runs in, the short ID where the name is not known, null in none.
+              type: str
+            memory_mib: {description: Memory that it holds on all GPUs in MiB; null where the driver does not tell., type: int}
+            gpus: {description: "The GPUs that it holds memory on, by C(index).", type: list, elements: int, sample: [0, 1]}
+        hidden:
+          description:
+            - The GPUs that a container would not get. They are bound to another driver, the driver's tool does not list
+              them, their device node is missing, or the host's CDI specifications do not name them.
+          type: list
+          elements: dict
+          contains:
+            index: {description: "C(index) of the device.", type: int}
+            pci_address: {description: PCI address., type: str, sample: "0000:05:00.0"}
+            reason: {description: What is wrong and what to do about it., type: str}
+        virtual_functions:
+          description:
+            - Virtual functions that this host made for its guests; they are counted nowhere else.
+            - C(pci_address), C(pci_id) and, of the GPU that they are a part of, C(physical_address).
+          type: list
+          elements: dict
         unknown: {description: "GPU-class devices that the catalogue does not know: C(pci_address), C(pci_id).", type: list, elements: dict}
         problems: {description: "What stands in the way of a plan, each with its remedy.", type: list, elements: str}
 """
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import SMI_QUERY, read_gpus
-
-
-def query_smi(module: AnsibleModule) -> tuple[str, list[str]]:
-    """nvidia-smi's rows, and what it complains about. Not run for hosts whose driver is not loaded."""
-    smi = module.get_bin_path("nvidia-smi")
-    if smi is None:
-        return "", []
-    rc, out, err = module.run_command([smi, f"--query-gpu={','.join(SMI_QUERY)}", "--format=csv,noheader,nounits"])
-    if rc == 0:
-        return out, []
-    said = (out + err).strip().splitlines()
-    if said and "version mismatch" in said[0]:
-        return "", [f"nvidia-smi says: {said[0]}: the loaded driver is not the installed one, reboot the host"]
-    return "", [f"nvidia-smi failed with rc {rc}: {said[0] if said else 'no message'}: mend the driver on the host"]
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import read_gpus
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import run_tool
 
 
 def main() -> None:
@@ -128,12 +160,7 @@ def main() -> None:
             msg="gpu_facts got no known_gpus: its action plugin, which fills them in, did not run; "
             "call the module by its full name, sglang.fleet.gpu_facts"
         )
-    facts = read_gpus(known).to_dict()
-    if facts["vendor"] == "nvidia" and facts["driver"]["loaded"]:
-        smi, problems = query_smi(module)
-        facts = read_gpus(known, smi_csv=smi).to_dict()
-        facts["problems"] += problems
-    module.exit_json(changed=False, ansible_facts={"gpu": facts})
+    module.exit_json(changed=False, ansible_facts={"gpu": read_gpus(known, ask=run_tool).to_dict()})
 
 
 if __name__ == "__main__":

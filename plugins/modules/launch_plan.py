@@ -23,15 +23,26 @@ options:
     default: M2.7
   gpu:
     description:
-      - The GPU facts to plan for, or V(NAME:COUNT) such as V(H200:8) to plan without a host.
+      - The GPU facts to plan for, or a GPU of the catalogue to plan without a host, as V(NAME:COUNT) such as V(H200:8), or
+        as V(NAME) with O(count).
       - Left out, the facts that M(sglang.fleet.gpu_facts) gathered for the host.
     type: raw
+  count:
+    description: How many GPUs, where O(gpu) is a name. Left out, what the published generator picks for the model.
+    type: int
+  gpu_memory_mib:
+    description: Memory of one GPU in MiB, where O(gpu) is a name. Left out, the catalogue's figure.
+    type: int
   layout:
     description:
       - V(auto), or V(NxT) for N instances of T GPUs each, such as V(2x4).
-      - V(auto) is one instance of the published default for the GPU, or of what the host has and the model allows.
+      - V(auto) is the published command for the host's count of GPUs. Where there is none, it is instances of a size that
+        the model and the memory allow and that leaves the fewest GPUs idle.
     type: str
     default: auto
+  ep:
+    description: Expert parallel size of an instance, 1 for none. Left out, the published one, or one that is legal.
+    type: int
   profile:
     description: Name of a container profile in the catalogue, V(hardened) or V(cookbook).
     type: str
@@ -63,6 +74,7 @@ options:
   extra_args:
     description:
       - Further server arguments, SGLang's long option names without dashes. V(true) is a bare flag.
+      - They are held against the argument parser's own list for the image's version of SGLang.
       - V(false) or null takes an argument of the plan away.
       - Arguments that the plan sets itself, that change how many GPUs a server takes (data and pipeline parallelism, several
         nodes), TLS and secrets are refused.
@@ -71,12 +83,19 @@ options:
   image:
     description: Image reference to use instead of the published one, for example a mirror's. All else stays.
     type: str
+  sglang_version:
+    description:
+      - Version of SGLang whose image is taken from the catalogue, such as V(0.5.9).
+      - Left out, the one published for the model and the GPU, or the newest for the GPU.
+    type: str
   weights_dir:
     description: Folder of the host that holds the weights.
     type: path
     default: /var/lib/sglang-fleet/huggingface
   allow_known_issues:
-    description: Names of known issues that would refuse the plan and shall not.
+    description:
+      - Names of known issues to set aside. One that refuses a plan no longer does, one that changes it leaves it as
+        published, one that warns is silent.
     type: list
     elements: str
     default: []
@@ -119,6 +138,7 @@ EXAMPLES = r"""
     model: M2.7
     layout: 2x4
 
+# Without an inventory: ansible localhost -m sglang.fleet.launch_plan -a "model=M2.7 gpu=H200:8"
 - name: Plan for eight H200 without a host
   sglang.fleet.launch_plan:
     model: M2.7
@@ -126,6 +146,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+commands:
+  description: The server's command of each instance, as a person would type it.
+  returned: success
+  type: list
+  elements: str
 ansible_facts:
   description: Facts to add to the host.
   returned: success
@@ -136,13 +161,29 @@ ansible_facts:
       type: dict
       contains:
         model:
-          description: Its C(name) and its Hugging Face C(id).
-          type: dict
+          description: Name of the model.
+          type: str
+          sample: MiniMax-M2.7
+        model_path:
+          description: Its Hugging Face repository.
+          type: str
+          sample: MiniMaxAI/MiniMax-M2.7
         gpu:
-          description: The C(model), C(count), C(vendor) and C(memory_mib) of the GPUs.
-          type: dict
+          description: Name of the GPUs.
+          type: str
+          sample: H200
+        count:
+          description: How many there are.
+          type: int
+        vendor:
+          description: Whose they are.
+          type: str
+          sample: nvidia
+        memory_mib:
+          description: Memory of one of them in MiB.
+          type: int
         image:
-          description: The C(reference), C(sglang_version) and C(source_root) of the image.
+          description: The C(name), C(reference), C(sglang_version), C(source_root) and C(user_space) of the image.
           type: dict
         patches:
           description: Changes to make in the image, with C(name), C(file), C(action), C(to) or C(line), C(why), C(source).
@@ -152,6 +193,10 @@ ansible_facts:
           description: The container profile.
           type: str
           sample: hardened
+        layout:
+          description: Instances and GPUs of each.
+          type: str
+          sample: 1x8
         instances:
           description: The servers.
           type: list
@@ -177,25 +222,42 @@ ansible_facts:
             ep:
               description: Expert parallel size.
               type: int
+            args:
+              description: The server's arguments as words of a command line.
+              type: list
+              elements: str
             server_args:
-              description: SGLang's long option names without dashes, in order. V(true) is a bare flag.
+              description: The same by SGLang's long option names without dashes, in order. V(true) is a bare flag.
               type: dict
-            command_line:
-              description: The command as a person would type it.
-              type: str
+            environment:
+              description: Environment variables of the container.
+              type: dict
             container_options:
               description: Options of C(docker run), one word each.
               type: list
               elements: str
-        memory:
-          description: The fit of one instance, with C(weights_gib_per_gpu), C(kv_tokens), C(longest_context), C(fits).
-          type: dict
-        warnings:
-          description: What the operator should know before the plan is carried out.
+            command_line:
+              description: The command as a person would type it.
+              type: str
+            fit:
+              description:
+                - The memory of each of its GPUs in GiB, C(memory_gib_per_gpu), and what it goes to, C(reserved_gib_per_gpu) for
+                  driver and runtime, C(weights_gib_per_gpu), C(kv_gib_per_gpu), C(headroom_gib_per_gpu).
+                - What the KV cache of the instance holds in tokens, C(kv_tokens), the longest request, C(max_context), and how
+                  many of the longest run at the same time, C(full_length_sequences).
+              type: dict
+        idle_gpus:
+          description: Indexes of the GPUs that no instance has.
           type: list
-          elements: str
-        notes:
-          description: Why the plan is as it is.
+          elements: int
+        warnings:
+          description:
+            - What the operator should know before the plan is carried out, with C(id), C(severity) (V(note), V(warn), V(change)
+              or V(override)), C(message) and C(url).
+          type: list
+          elements: dict
+        reasons:
+          description: Why the plan is as it is, a sentence for each choice.
           type: list
           elements: str
 """

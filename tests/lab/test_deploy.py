@@ -209,9 +209,15 @@ WRONG_VARIABLES = {
 }
 # The same for what only the node can tell: the other nodes go on.
 WRONG_FOR_NODE = {
-    "no legal plan": ({"fleet_layout": "1x3"}, ("tp 3", "8 KV heads", "legal: 1, 2, 4, 8", "set fleet_layout to 1x8")),
+    "no legal plan": (
+        {"fleet_layout": "1x3"},
+        ("tp 3", "8 KV heads", "legal on this host: 1, 2, 4, 8", "set fleet_layout to 1x8"),
+    ),
     "too few GPUs": ({"fleet_layout": "2x8"}, ("needs 16 GPUs", "8 x H200", "set fleet_layout to 1x8")),
-    "no image of the model": ({"fleet_model": "M2.1"}, ("no published image of M2.1", "H200", "set fleet_model to")),
+    "no image of the version": (
+        {"fleet_sglang_version": "0.5.7"},
+        ("no image of SGLang 0.5.7 for H200", "set fleet_sglang_version to one of 0.5.9, 0.5.10.post1"),
+    ),
     "image that no registry has": (
         {"fleet_image": "lmsysorg/sglang:v0.0.0"},
         ("lmsysorg/sglang:v0.0.0", "fleet_image", "fleet_registry_mirrors"),

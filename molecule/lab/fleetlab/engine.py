@@ -12,6 +12,9 @@ from .shell import LabError, docker, locked, run, step, wait_for
 # What must be there → the Debian package that brings it.
 LOGIN = {"ssh": "openssh-client", "ssh-keygen": "openssh-client"}
 BUILD = {"mmdebstrap": "mmdebstrap"}
+# A browser for the tests of the web page, by the names that it has; with a font, for it brings none.
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_PACKAGES = ["chromium", "fonts-dejavu-core"]
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 DOCKERD_LOG = Path("/var/log/dockerd-lab.log")
 _SBIN = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/local/sbin"])
@@ -60,6 +63,17 @@ def ensure_tools(*, building: bool) -> None:
         packages = missing_packages(building=building)
         if packages:
             install(packages)
+
+
+def ensure_browser() -> Path:
+    """A Chromium; where it is."""
+    with locked("packages"):
+        if not any(found(name) for name in BROWSERS):
+            install(BROWSER_PACKAGES)
+    for name in BROWSERS:
+        if path := shutil.which(name, path=_SBIN):
+            return Path(path)
+    raise LabError(f"{' '.join(BROWSER_PACKAGES)} brought none of the programs {', '.join(BROWSERS)}")
 
 
 def engine_problem() -> str:

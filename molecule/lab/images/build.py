@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 if __package__:
@@ -39,8 +40,8 @@ def build_all(registry: str | None = None, *, load: bool = False, only: tuple[st
     """
     images = versions.select(only)
     with cache.exclusive():
-        parts = _layers(sorted({image.sglang for image in images}))
-        documents = [_document(image, parts) for image in images]
+        built = build(parts(sorted({image.sglang for image in images})))
+        documents = [_document(image, built) for image in images]
         if registry:
             target = Registry(registry)
             for document in documents:
@@ -52,8 +53,16 @@ def build_all(registry: str | None = None, *, load: bool = False, only: tuple[st
     return {document.reference: document.image_id for document in documents}
 
 
-def _layers(sglang_versions: list[str]) -> dict[str, layers.Layer]:
-    """Build the layers, each from its own inputs, side by side where they do not wait for one another."""
+@dataclass(frozen=True)
+class Part:
+    """A layer: its name with the hash of its inputs, which is that of its folder in the cache, and its builder."""
+
+    folder: str
+    make: Callable[[Path], None]
+
+
+def parts(sglang_versions: list[str]) -> dict[str, Part]:
+    """The layers of these versions' images by their names."""
     layout = repr((versions.SOURCE_ROOT, versions.PACKAGES, versions.LAUNCHER, versions.HF_HOME, versions.MODELS))
     packing = (HERE / "layers.py", HERE / "rootfs.py")
     code = (*packing, HERE / "environment.py", layout)
@@ -72,11 +81,16 @@ def _layers(sglang_versions: list[str]) -> dict[str, layers.Layer]:
             cache.key(*code, requirements / f"sglang-{version}.txt", HERE / "files/stubs"),
             functools.partial(environment.build_sglang, version),
         )
+    return {name: Part(f"{name}-{key}", make) for name, (key, make) in plan.items()}
+
+
+def build(plan: dict[str, Part]) -> dict[str, layers.Layer]:
+    """Build the layers, each from its own inputs, side by side. Needs cache.exclusive()."""
 
     def one(name: str) -> layers.Layer:
-        key, make = plan[name]
+        part = plan[name]
         started = time.monotonic()
-        finished = cache.folder(f"{name}-{key}", lambda folder: _pack(make, folder))
+        finished = cache.folder(part.folder, lambda folder: _pack(part.make, folder))
         if (took := time.monotonic() - started) > 1:
             _say(f"layer {name}: {took:.0f} s")
         return layers.read(finished)
@@ -95,8 +109,8 @@ def _pack(make: Callable[[Path], None], folder: Path) -> None:
     shutil.rmtree(tree)
 
 
-def _document(image: versions.Image, parts: dict[str, layers.Layer]) -> layers.Document:
-    chosen = tuple(parts[name] for name in ("root", "common", f"sglang-{image.sglang}", "launcher"))
+def _document(image: versions.Image, built: dict[str, layers.Layer]) -> layers.Document:
+    chosen = tuple(built[name] for name in ("root", "common", f"sglang-{image.sglang}", "launcher"))
     labels = {
         "org.opencontainers.image.version": image.tag,
         "sglang-fleet.lab": "true",

@@ -58,12 +58,16 @@ IMAGES = (
     Image("v0.5.10.post1-cu130", "0.5.10.post1"),
     Image("v0.5.10.post1-rocm720-mi30x", "0.5.10.post1", AMD_ENVIRONMENT),
     Image("v0.5.10.post1-rocm720-mi35x", "0.5.10.post1", AMD_ENVIRONMENT),
+    Image("v0.5.9", "0.5.9"),
+    Image("v0.5.9-rocm720-mi30x", "0.5.9", AMD_ENVIRONMENT),
+    Image("v0.5.9-rocm720-mi35x", "0.5.9", AMD_ENVIRONMENT),
     Image("v0.5.7-rocm700-mi30x", "0.5.7", AMD_ENVIRONMENT),
 )
 
 # The stand-ins for packages that PyPI has as CUDA builds only; see files/stubs.
 STUBS = {
     "0.5.10.post1": ("datasets", "sgl_kernel", "torchvision", "triton"),
+    "0.5.9": ("datasets", "sgl_kernel", "torchvision", "triton", "vllm"),
     "0.5.7": ("datasets", "sgl_kernel", "torchvision", "triton", "vllm"),
 }
 

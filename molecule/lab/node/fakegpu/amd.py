@@ -26,6 +26,7 @@ def build(state):
     for node in range(CPU_NODES):
         write(f"{TOPOLOGY}/{node}/properties", "cpu_cores_count 96\nsimd_count 0\nvendor_id 0\ndevice_id 0\n")
         write(f"{TOPOLOGY}/{node}/gpu_id", "0\n")
+    os.makedirs("/sys/class/kfd/kfd/proc")
     minor = 0
     for gpu in state["gpus"]:
         for part in range(partitions):
@@ -33,7 +34,7 @@ def build(state):
             kfd(state, gpu, part, partitions, minor, device)
             minor += 1
     device_node("/dev/kfd", 0o660, render)
-    module("amdgpu", state["driver"], minor)
+    module("amdgpu", None if "inbox" in state["options"] else state["driver"], minor)
     if "notools" not in state["options"]:
         tool("amd-smi")
         write("/opt/rocm/.info/version", state["rocm"] + "\n")
@@ -77,10 +78,12 @@ def kfd(state, gpu, part, partitions, minor, device):
     """The compute node of a device in KFD's topology."""
     domain, bus = int(gpu["bus"][:4], 16), int(gpu["bus"][5:7], 16)
     home = f"{TOPOLOGY}/{CPU_NODES + minor}"
+    links = io_links(state, gpu, partitions, minor)
     properties = {
         "cpu_cores_count": 0,
         "simd_count": state["simd_count"] // partitions,
         "mem_banks_count": 1,
+        "io_links_count": len(links),
         "gfx_target_version": state["gfx_target_version"],
         "vendor_id": VENDOR,
         "device_id": device,
@@ -97,3 +100,31 @@ def kfd(state, gpu, part, partitions, minor, device):
         home + "/mem_banks/0/properties",
         f"heap_type 1\nsize_in_bytes {state['memory_mib'] << 20}\nflags 0\nwidth 8192\n",
     )
+    for number, text in enumerate(links):
+        write(f"{home}/io_links/{number}/properties", text)
+
+
+def io_links(state, gpu, partitions, minor):
+    """PCIe to the GPU's CPU, and XGMI to every other device of the hive, partitions of one GPU among them."""
+    ends = [(2, gpu["numa"], 20, 312, 64000)]
+    devices = state["count"] * partitions
+    ends += [(11, CPU_NODES + other, 15, 64000, 64000) for other in range(devices) if other != minor]
+    links = []
+    for kind, end, weight, least, most in ends:
+        properties = {
+            "type": kind,
+            "version_major": 0,
+            "version_minor": 0,
+            "node_from": CPU_NODES + minor,
+            "node_to": end,
+            "weight": weight,
+            "min_latency": 0,
+            "max_latency": 0,
+            "min_bandwidth": least,
+            "max_bandwidth": most,
+            "recommended_transfer_size": 0,
+            "recommended_sdma_engine_id_mask": 0,
+            "flags": 1,
+        }
+        links.append("".join("{} {}\n".format(*item) for item in properties.items()))
+    return links

@@ -6,9 +6,13 @@ Options
   notools          a driver without amd-smi or nvidia-smi
   noruntime        NVIDIA: no container toolkit
   cpx              AMD: compute partition CPX, eight devices per GPU, each reporting the whole card's memory
+  inbox            AMD: the kernel's own amdgpu, which has no version file
   mig              NVIDIA: MIG enabled
+  nonvlink         NVIDIA: cards in PCIe slots, without NVLink
   rendergid=N      the host's render group has this GID
   used=MIB         memory in use on each GPU
+
+hold.py, in a running node, has one of its processes hold memory.
 """
 
 import hashlib
@@ -16,7 +20,7 @@ import json
 import os
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FLAGS = {"nodriver", "notools", "noruntime", "cpx", "mig"}
+FLAGS = {"nodriver", "notools", "noruntime", "cpx", "inbox", "mig", "nonvlink"}
 VALUES = {"driver", "rendergid", "used"}
 
 

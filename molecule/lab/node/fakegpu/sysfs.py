@@ -85,8 +85,9 @@ def pci_device(bus, vendor, device, pci_class, numa=0, driver=None, subdevice=0x
 
 
 def module(name, version, users=0):
-    """A loaded kernel module: /sys/module and, where the kernel has it, /proc/modules."""
-    write(f"/sys/module/{name}/version", version + "\n")
+    """A loaded kernel module: /sys/module and, where the kernel has it, /proc/modules. Some tell no version."""
+    if version is not None:
+        write(f"/sys/module/{name}/version", version + "\n")
     write(f"/sys/module/{name}/initstate", "live\n")
     write(f"/sys/module/{name}/refcnt", f"{users}\n")
     if os.path.exists("/proc/modules"):

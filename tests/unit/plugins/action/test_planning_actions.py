@@ -17,8 +17,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.sglang.fleet.plugins.action.launch_plan import ARGUMENT_SPEC
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import Wishes
+from ansible_collections.sglang.fleet.plugins.action.launch_plan import ARGUMENT_SPEC, gpu_facts
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLES = ROOT / "roles"
@@ -46,13 +49,26 @@ def test_documentation_of_launch_plan_is_what_it_takes() -> None:
 
 
 def test_launch_plan_takes_every_wish() -> None:
-    assert set(ARGUMENT_SPEC) - set(Wishes.__dataclass_fields__) == {"gpu", "catalogue", "require_driver"}
+    assert set(ARGUMENT_SPEC) - set(Wishes.__dataclass_fields__) == {
+        "gpu",
+        "count",
+        "gpu_memory_mib",
+        "catalogue",
+        "require_driver",
+    }
+    assert set(Wishes.__dataclass_fields__) <= set(ARGUMENT_SPEC)
+    for name, field in Wishes.__dataclass_fields__.items():
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        spec: t.Any = ARGUMENT_SPEC[name].get("default")
+        assert (tuple(spec) if isinstance(default, tuple) else spec) == default, name
 
 
 def test_role_launch_plan_takes_every_option_but_the_gpus() -> None:
     specs = yaml.safe_load((ROLES / "launch_plan/meta/argument_specs.yml").read_text("utf-8"))
     options = specs["argument_specs"]["main"]["options"]
-    wanted = {f"launch_plan_{name}": spec for name, spec in ARGUMENT_SPEC.items() if name != "gpu"}
+    without_a_host = ("gpu", "count", "gpu_memory_mib")
+    wanted = {f"launch_plan_{name}": spec for name, spec in ARGUMENT_SPEC.items() if name not in without_a_host}
+    wanted["launch_plan_gather"] = {"type": "bool"}
     assert {name: fact["type"] for name, fact in facts_of(options).items()} == {
         name: spec["type"] for name, spec in wanted.items()
     }
@@ -88,7 +104,8 @@ DOCUMENTATION = "name: lines\\ntype: stdout\\nshort_description: one JSON line a
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION, CALLBACK_TYPE, CALLBACK_NAME = 2.0, "stdout", "lines"
     def v2_runner_on_ok(self, result, **_):
-        self._display.display("RESULT " + json.dumps([result._task.name, json.loads(self._dump_results(result._result))]))
+        shown = {**json.loads(self._dump_results(result._result)), "warnings": list(result._result.get("warnings", ()))}
+        self._display.display("RESULT " + json.dumps([result._task.name, shown]))
     v2_runner_on_failed = v2_runner_on_ok
 """
 
@@ -176,24 +193,93 @@ def test_roles_on_a_host_without_a_gpu(play: t.Callable[..., Run]) -> None:
 def test_role_takes_the_fleet_variables(play: t.Callable[..., Run]) -> None:
     done = play(
         [{"name": "plan", "ansible.builtin.import_role": {"name": "sglang.fleet.launch_plan"}}],
-        {"fleet_catalogue": {"gpus": {"H20": {"vendor": "nvidia"}}}},
+        {"fleet_catalogue": {"gpus": {"R100": {"vendor": "nvidia"}}}},
     )
     assert done.result("Plan | Find the GPUs")["msg"].splitlines()[0] == (
-        "node-1: fleet_catalogue.gpus.H20: 'title' is a required property"
+        "node-1: fleet_catalogue.gpus.R100: 'title' is a required property"
     )
+
+
+EVERY_VARIABLE: dict[str, t.Any] = {
+    "model": "M2.5",
+    "layout": "2x4",
+    "ep": 2,
+    "profile": "cookbook",
+    "address": "10.0.0.7",
+    "port": 31000,
+    "context_length": 65536,
+    "mem_fraction_static": 0.9,
+    "reasoning_parser": True,
+    "tool_call_parser": False,
+    "enable_metrics": True,
+    "extra_args": {"schedule-policy": "lpm", "trust-remote-code": None},
+    "image": "mirror.example:5000/sglang:v1",
+    "sglang_version": "0.5.10.post1",
+    "weights_dir": "/data/hf",
+    "allow_known_issues": ["a100-fp8"],
+}
+
+
+def test_role_carries_every_wish_to_the_plan(play: t.Callable[..., Run]) -> None:
+    assert set(EVERY_VARIABLE) == set(Wishes.__dataclass_fields__)
+    catalogue = load_catalogue()
+    facts = facts_for(catalogue, "H200", 8)
+    done = play(
+        [
+            {"name": "facts", "ansible.builtin.set_fact": {"gpu": facts, "cacheable": True}},
+            {
+                "name": "plan",
+                "ansible.builtin.import_role": {"name": "sglang.fleet.launch_plan"},
+                "vars": {"launch_plan_gather": False},
+            },
+        ],
+        {f"fleet_{'server_args' if name == 'extra_args' else name}": value for name, value in EVERY_VARIABLE.items()},
+    )
+    wishes = Wishes(**{**EVERY_VARIABLE, "allow_known_issues": ("a100-fp8",)})
+    found = done.result("Plan | Plan the servers")["ansible_facts"]["fleet_plan"]
+    assert found == json.loads(json.dumps(make_plan(catalogue, facts, wishes).to_dict()))
+
+
+def test_a_plan_warns_of_what_is_more_than_a_note(play: t.Callable[..., Run]) -> None:
+    done = play([{"name": "plan", "sglang.fleet.launch_plan": {"gpu": "MI300X:4", "layout": "1x4"}}])
+    assert done.rc == 0, done.text
+    what = "MiniMax-M2.7 on 4 x MI300X"
+    assert done.result("plan")["warnings"] == [
+        f"{what}: mi300x-tp4-decode-crash: decoding on 4 x MI300X with the published flags can crash or hang while /v1/models "
+        "still answers 200; the aiter attention backend without the custom all-reduce was stable, so the plan has "
+        "--attention-backend aiter --disable-custom-all-reduce; add mi300x-tp4-decode-crash to fleet_allow_known_issues for "
+        "the published flags (https://github.com/sgl-project/sglang/issues/22714)",
+        f"{what}: streaming-tool-calls: tool calls of streamed answers can be malformed; have clients that use tools ask for "
+        "whole answers (stream false) (https://github.com/sgl-project/sglang/issues/23071)",
+    ]
+    assert [warning["id"] for warning in done.result("plan")["ansible_facts"]["fleet_plan"]["warnings"]] == [
+        "licence",
+        "mi300x-tp4-decode-crash",
+        "streaming-tool-calls",
+        "amd-vram-after-kill",
+    ]
+
+
+def test_what_is_set_aside_is_in_the_plan_alone(play: t.Callable[..., Run]) -> None:
+    allowed = ["mi300x-tp4-decode-crash", "streaming-tool-calls"]
+    gpus = {"gpu": "MI300X", "count": 4, "gpu_memory_mib": "150000"}
+    done = play([{"name": "plan", "sglang.fleet.launch_plan": {**gpus, "allow_known_issues": allowed}}])
+    assert done.result("plan")["warnings"] == []
+    plan = done.result("plan")["ansible_facts"]["fleet_plan"]
+    assert [warning["id"] for warning in plan["warnings"] if warning["severity"] == "override"] == allowed
+    assert (plan["count"], plan["memory_mib"]) == (4, 150000)
 
 
 FAILURES: list[tuple[dict[str, t.Any], str]] = [
-    ({"gpu": "H200:8", "model": "M3"}, "node-1: unknown model M3: set fleet_model to one of M2, M2.1, M2.5, M2.7"),
     (
-        {"gpu": "H200"},
-        "node-1: gpu is 'H200': give NAME:COUNT, such as H200:8, or the facts of sglang.fleet.gpu_facts",
+        {"gpu": "H200:8", "model": "M3"},
+        "node-1: unknown model M3: set fleet_model to one of MiniMax-M2, MiniMax-M2.1, MiniMax-M2.5, MiniMax-M2.7",
     ),
     ({}, "node-1: there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu"),
     (
-        {"gpu": "H200:8", "port": "abc"},
-        "node-1: launch_plan: argument 'port' is of type str and we were unable to convert to int: \"<class 'str'>\" cannot "
-        "be converted to an int",
+        {"gpu": "H200:8", "catalogue": {"gpus": {"H200": {"memory": 1}}}},
+        "node-1: fleet_catalogue.gpus.H200: unknown key memory; known: title, vendor, pci_ids, virtual_pci_ids, memory_mib, "
+        "memory_source, compute_capability, gfx, image_class, generator",
     ),
 ]
 
@@ -203,10 +289,72 @@ def test_failures_name_the_host(play: t.Callable[..., Run]) -> None:
         {"name": str(index), "sglang.fleet.launch_plan": arguments or None, "ignore_errors": True}
         for index, (arguments, _message) in enumerate(FAILURES)
     ]
-    done = play([*tasks, {"name": "misspelt", "sglang.fleet.launch_plan": {"modl": "M2.7"}, "ignore_errors": True}])
-    assert [done.result(str(index))["msg"] for index in range(3)] == [message for _arguments, message in FAILURES[:3]]
-    assert done.result("3")["msg"].startswith("node-1: launch_plan: argument 'port' is of type ")
+    wrong = {"port": {"gpu": "H200:8", "port": "abc"}, "misspelt": {"modl": "M2.7"}}
+    more = [{"name": name, "sglang.fleet.launch_plan": given, "ignore_errors": True} for name, given in wrong.items()]
+    done = play([*tasks, *more])
+    assert [done.result(str(index))["msg"] for index in range(len(FAILURES))] == [
+        message for _given, message in FAILURES
+    ]
+    assert done.result("port")["msg"].startswith("node-1: launch_plan: argument 'port' is of type ")
     assert done.result("misspelt")["msg"].startswith("node-1: launch_plan: unsupported option modl.")
+
+
+FACTS = {"count": 3, "model": "H200"}
+TAKEN: list[tuple[t.Any, int | None, int | None, str, int, int]] = [
+    ("H200:3", None, None, "H200", 3, 143771),
+    ("H200", 3, None, "H200", 3, 143771),
+    ("h200:3", None, 100000, "H200", 3, 100000),
+    # Without a count, the one that the published generator picks.
+    ("H200", None, None, "H200", 8, 143771),
+    ("H100", None, None, "H100", 4, 81559),
+    ("MI300X", None, 150000, "MI300X", 2, 150000),
+    ("A800", None, None, "A800", 8, 81920),
+]
+
+
+@pytest.mark.parametrize(("gpu", "count", "memory_mib", "name", "found", "memory"), TAKEN)
+def test_gpus_by_name(gpu: str, count: int | None, memory_mib: int | None, name: str, found: int, memory: int) -> None:
+    facts = gpu_facts(load_catalogue(), gpu, {}, "M2.7", count, memory_mib)
+    assert (facts["model"], facts["count"], facts["memory_mib"]) == (name, found, memory)
+
+
+def test_gpus_by_their_facts() -> None:
+    catalogue = load_catalogue()
+    assert gpu_facts(catalogue, FACTS, {"ansible_facts": {"gpu": {"count": 9}}}, "M2.7", None, None) is FACTS
+    assert gpu_facts(catalogue, None, {"ansible_facts": {"gpu": FACTS}}, "M2.7", None, None) is FACTS
+
+
+NO_GPUS: list[tuple[t.Any, int | None, int | None, str]] = [
+    (None, None, None, "there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu"),
+    *[
+        (
+            gpu,
+            count,
+            memory,
+            "count and gpu_memory_mib go with the name of a GPU: give gpu as a name, such as H200, too",
+        )
+        for gpu in (None, FACTS)
+        for count, memory in ((8, None), (None, 100000))
+    ],
+    *[
+        (
+            gpu,
+            count,
+            None,
+            f"gpu is {gpu!r}: give NAME:COUNT, such as H200:8, or NAME and count, or the facts of gpu_facts",
+        )
+        for gpu, count in (("H200:", None), ("H200:x", None), ("H200:-1", None), ("H200:8:8", None), ("H200:8", 8))
+    ],
+    ("H200:0", None, None, "0 GPUs: give 1 or more"),
+    ("H200", 0, None, "0 GPUs: give 1 or more"),
+]
+
+
+@pytest.mark.parametrize(("gpu", "count", "memory_mib", "message"), NO_GPUS)
+def test_no_such_gpus(gpu: t.Any, count: int | None, memory_mib: int | None, message: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        gpu_facts(load_catalogue(), gpu, {"ansible_facts": {}}, "M2.7", count, memory_mib)
+    assert str(caught.value) == message
 
 
 def test_validate_inventory_lists_every_problem_and_no_secret(play: t.Callable[..., Run]) -> None:

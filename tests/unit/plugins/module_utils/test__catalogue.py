@@ -17,20 +17,62 @@ from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import (
     load_catalogue,
     read_data,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import Wishes, facts_for, make_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
 
-H20 = {
-    "title": "NVIDIA H20",
+NAMES = "vendors, gpus, architectures, models, images, patches, container_profiles, known_issues, references"
+R100 = {
+    "title": "NVIDIA R100",
     "vendor": "nvidia",
-    "pci_ids": ["10de:2329"],
-    "memory_mib": 97871,
+    "pci_ids": ["10de:aaaa"],
+    "memory_mib": 300000,
     "memory_source": "our own hosts",
-    "image_class": "cuda",
+    "image_class": "cuda13",
+}
+ISSUE = {
+    "severity": "warn",
+    "when": {"vendors": ["nvidia"]},
+    "message": "it is slow",
+    "remedy": "wait",
+    "source": "https://example.org/1",
 }
 
 
 def test_built_in_files_keep_to_their_schemas() -> None:
     check_schema(read_data())
+
+
+@pytest.mark.parametrize("file", sorted(set(SECTIONS.values())))
+def test_a_built_in_file_has_its_own_sections_and_no_other(file: str) -> None:
+    """check_schema takes section by section; a section that no code reads would pass it."""
+    jsonschema = pytest.importorskip("jsonschema")
+    yaml = pytest.importorskip("yaml")
+    schema = json.loads((DEFAULT_DIRECTORY / "schema" / f"{file}.json").read_text("utf-8"))
+    content = yaml.safe_load((DEFAULT_DIRECTORY / f"{file}.yml").read_text("utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(content)
+    assert set(content) == {section for section, home in SECTIONS.items() if home == file}
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_section_has_entries(section: str) -> None:
+    assert read_data()[section]
+
+
+def test_every_vendor_of_a_gpu_and_an_image_is_described() -> None:
+    data = read_data()
+    assert set(data["vendors"]) == {"amd", "nvidia"}
+    assert {entry["vendor"] for entry in (*data["gpus"].values(), *data["images"].values())} == set(data["vendors"])
+    for gpu in load_catalogue().gpus.values():
+        vendor = data["vendors"][gpu.vendor]
+        assert (gpu.reserved_mib, gpu.reserved_mib_per_rank) == (
+            vendor["reserved_mib"],
+            vendor["reserved_mib_per_rank"],
+        )
+
+
+def test_virtual_functions_are_of_the_gpu_s_own_ids() -> None:
+    for name, gpu in read_data()["gpus"].items():
+        assert set(gpu.get("virtual_pci_ids", ())) <= set(gpu["pci_ids"]), name
 
 
 @pytest.mark.parametrize("file", sorted(set(SECTIONS.values())))
@@ -53,6 +95,11 @@ PCI_TABLE: list[tuple[str, str]] = [
     ("10de:233b", "H200"),
     ("10de:2901", "B200"),
     ("10de:2909", "B200"),
+    ("10de:20bd", "A800-40GB"),
+    ("10de:20f3", "A800"),
+    ("10de:2324", "H800"),
+    ("10de:2329", "H20"),
+    ("10de:232c", "H20-141GB"),
     ("10de:2941", "GB200"),
     ("10de:3182", "B300"),
     ("10de:31c2", "GB300"),
@@ -64,6 +111,7 @@ PCI_TABLE: list[tuple[str, str]] = [
     ("1002:74a5", "MI325X"),
     ("1002:75a0", "MI350X"),
     ("1002:75a3", "MI355X"),
+    ("1002:75b3", "MI355X"),
 ]
 
 
@@ -94,34 +142,81 @@ def test_lists_are_replaced() -> None:
 
 
 def test_new_gpu() -> None:
-    catalogue = load_catalogue({"gpus": {"H20": H20}})
-    assert catalogue.known_gpus()["10de:2329"] == {"name": "H20", "memory_mib": 97871, "vendor": "nvidia"}
+    catalogue = load_catalogue({"gpus": {"R100": R100}})
+    assert catalogue.known_gpus()["10de:aaaa"] == {"name": "R100", "memory_mib": 300000, "vendor": "nvidia"}
+    assert catalogue.gpus["R100"].generator is None
 
 
 def test_new_model_is_an_entry_and_no_code() -> None:
-    base = read_data()["models"]["M2.7"]
+    base = read_data()["models"]["MiniMax-M2.7"]
     catalogue = load_catalogue(
         {
             "architectures": {"half": {**read_data()["architectures"]["minimax-m2"], "weights_bytes": 115 * 10**9}},
-            "models": {"M9": {**base, "id": "MiniMaxAI/MiniMax-M9", "architecture": "half"}},
+            "models": {"MiniMax-M9": {**base, "id": "MiniMaxAI/MiniMax-M9", "aliases": ["M9"], "architecture": "half"}},
         }
     )
-    plan = make_plan(catalogue, facts_for(catalogue, "MI300X", 1), Wishes(model="M9"))
+    plan = make_plan(catalogue, facts_for(catalogue, "MI300X", 1), Wishes(model="m9"))
     assert plan.instances[0].server_args["model-path"] == "MiniMaxAI/MiniMax-M9"
-    assert plan.instances[0].tp == 1
+    assert (plan.model, plan.instances[0].tp) == ("MiniMax-M9", 1)
+
+
+def test_vendors_can_be_changed() -> None:
+    changed = load_catalogue({"vendors": {"amd": {"reserved_mib": 4096}}})
+    assert (changed.gpus["MI300X"].reserved_mib, changed.gpus["H200"].reserved_mib) == (4096, 1536)
+    assert changed.gpus["MI300X"].reserved_mib_per_rank == 205
+
+
+@pytest.mark.parametrize("name", ["M2.7", "MiniMax-M2.7"])
+def test_a_model_is_changed_by_its_name_or_an_alias(name: str) -> None:
+    changed = load_catalogue({"models": {name: {"mem_fraction_static": 0.8}}})
+    assert list(changed.models) == ["MiniMax-M2", "MiniMax-M2.1", "MiniMax-M2.5", "MiniMax-M2.7"]
+    model = changed.models["MiniMax-M2.7"]
+    assert (model.mem_fraction_static, model.context_length) == (0.8, 204800)
+    assert changed.model_names["m2.7"] is changed.model_names["minimaxai/minimax-m2.7"] is model
+
+
+ALIASES: list[tuple[str, str]] = [
+    (alias, f"MiniMax-{version}")
+    for version in ("M2", "M2.1", "M2.5", "M2.7")
+    for alias in (version.lower(), f"minimax-{version.lower()}", f"minimaxai/minimax-{version.lower()}")
+]
+
+
+def test_every_name_that_a_model_answers_to() -> None:
+    assert {name: model.name for name, model in load_catalogue().model_names.items()} == dict(ALIASES)
+
+
+def test_an_entry_s_own_name_counts_before_another_s_alias() -> None:
+    base = read_data()["models"]["MiniMax-M2.7"]
+    added = {**base, "id": "me/own", "aliases": ["M2.5", "other"]}
+    catalogue = load_catalogue({"models": {"Own": added, "other": {**base, "id": "me/other", "aliases": []}}})
+    assert catalogue.model_names["other"].name == "other"
+    # The first that has an alias keeps it.
+    assert catalogue.model_names["m2.5"].name == "MiniMax-M2.5"
+
+
+CHANGE = {"server_args": {"schedule-policy": "lpm"}, "environment": {"A": "1"}}
+
+
+def test_an_issue_that_changes_the_plan_says_what_it_sets() -> None:
+    catalogue = load_catalogue({"known_issues": {"slow": {**ISSUE, "severity": "change", "change": CHANGE}}})
+    issue = catalogue.known_issues["slow"]
+    assert (issue.change_args, issue.change_environment) == ({"schedule-policy": "lpm"}, {"A": "1"})
+    assert load_catalogue({"known_issues": {"slow": ISSUE}}).known_issues["slow"].change_args == {}
+
+
+@pytest.mark.parametrize("severity", ["note", "warn", "block"])
+def test_only_an_issue_of_that_severity_changes_the_plan(severity: str) -> None:
+    with pytest.raises(CatalogueError) as caught:
+        load_catalogue({"known_issues": {"slow": {**ISSUE, "severity": severity, "change": CHANGE}}})
+    assert str(caught.value) == (
+        "fleet_catalogue.known_issues.slow: change has no place beside the other values: remove it"
+    )
 
 
 FAILURES: list[tuple[t.Any, str]] = [
-    (
-        ["gpus"],
-        "fleet_catalogue must be a mapping of gpus, architectures, models, images, patches, container_profiles, "
-        "known_issues, not list",
-    ),
-    (
-        {"gpu": {}},
-        "fleet_catalogue: unknown section gpu; known: gpus, architectures, models, images, patches, "
-        "container_profiles, known_issues",
-    ),
+    (["gpus"], f"fleet_catalogue must be a mapping of {NAMES}, not list"),
+    ({"gpu": {}}, f"fleet_catalogue: unknown section gpu; known: {NAMES}"),
     ({"gpus": ["H20"]}, "fleet_catalogue.gpus must be a mapping of name to entry, not list"),
     (
         {"gpus": {"H200": {"memory_mib": "141G"}}},
@@ -129,21 +224,21 @@ FAILURES: list[tuple[t.Any, str]] = [
     ),
     ({"gpus": {"H200": 3}}, "fleet_catalogue.gpus.H200: 3 is not of type 'object'"),
     (
-        {"gpus": {"H20": {key: value for key, value in H20.items() if key != "vendor"}}},
-        "fleet_catalogue.gpus.H20: 'vendor' is a required property",
+        {"gpus": {"R100": {key: value for key, value in R100.items() if key != "vendor"}}},
+        "fleet_catalogue.gpus.R100: 'vendor' is a required property",
     ),
     (
         {"gpus": {"H200": {"memory": 5}}},
-        "fleet_catalogue.gpus.H200: unknown key memory; known: title, vendor, pci_ids, memory_mib, memory_source, "
-        "compute_capability, gfx, image_class, generator",
+        "fleet_catalogue.gpus.H200: unknown key memory; known: title, vendor, pci_ids, virtual_pci_ids, memory_mib, "
+        "memory_source, compute_capability, gfx, image_class, generator",
     ),
     (
-        {"gpus": {"H20": {**H20, "pci_ids": ["10de:2335"]}}},
-        "fleet_catalogue: gpus.H20 and gpus.H200 both claim PCI ID 10de:2335",
+        {"gpus": {"R100": {**R100, "pci_ids": ["10de:2335"]}}},
+        "fleet_catalogue: gpus.R100 and gpus.H200 both claim PCI ID 10de:2335",
     ),
     (
         {"models": {"M2.7": {"architecture": "m3"}}},
-        "fleet_catalogue: models.M2.7.architecture names m3, which is not in architectures (minimax-m2)",
+        "fleet_catalogue: models.MiniMax-M2.7.architecture names m3, which is not in architectures (minimax-m2)",
     ),
     (
         {"images": {"v0.5.9": {"patches": ["nope"]}}},
@@ -153,6 +248,35 @@ FAILURES: list[tuple[t.Any, str]] = [
     (
         {"patches": {"minimax-m2-torch-compile": {"line": "  indented"}}},
         "fleet_catalogue.patches.minimax-m2-torch-compile: '  indented' does not match '^\\\\S(.*\\\\S)?$'",
+    ),
+    (
+        {"vendors": {"intel": {"title": "Intel"}}},
+        "fleet_catalogue.vendors: 'intel' is not one of ['amd', 'nvidia']\n"
+        "fleet_catalogue.vendors.intel: 'reserved_mib' is a required property\n"
+        "fleet_catalogue.vendors.intel: 'reserved_mib_per_rank' is a required property\n"
+        "fleet_catalogue.vendors.intel: 'reserved_source' is a required property",
+    ),
+    (
+        {"vendors": {"amd": {"reserved_mib": -1}}},
+        "fleet_catalogue.vendors.amd.reserved_mib: -1 is less than the minimum of 0",
+    ),
+    (
+        {"known_issues": {"slow": {**ISSUE, "severity": "change"}}},
+        "fleet_catalogue.known_issues.slow: 'change' is a required property",
+    ),
+    (
+        {"known_issues": {"slow": {**ISSUE, "severity": "fatal"}}},
+        "fleet_catalogue.known_issues.slow.severity: 'fatal' is not one of ['note', 'warn', 'change', 'block']",
+    ),
+    (
+        {"known_issues": {"slow": {**ISSUE, "when": {"models": ["M3"]}}}},
+        "fleet_catalogue: known_issues.slow.when.models names M3, which is not in models (MiniMax-M2, MiniMax-M2.1, "
+        "MiniMax-M2.5, MiniMax-M2.7)",
+    ),
+    (
+        {"references": {"minimax-m2.1-4xmi300x-speed-c1": {"gpu": "V100"}}},
+        "fleet_catalogue: references.minimax-m2.1-4xmi300x-speed-c1.gpu names V100, which is not in gpus "
+        f"({', '.join(read_data()['gpus'])})",
     ),
 ]
 
@@ -168,7 +292,7 @@ def test_without_jsonschema_overrides_say_what_is_missing(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     assert load_catalogue().gpus
     with pytest.raises(CatalogueError) as caught:
-        load_catalogue({"gpus": {"H20": H20}})
+        load_catalogue({"gpus": {"R100": R100}})
     assert str(caught.value) == (
         "fleet_catalogue needs the Python package jsonschema on the controller, beside ansible-core, and it is not there; "
         "install it (pip install jsonschema), or leave fleet_catalogue out"

@@ -1,118 +1,45 @@
 # Copyright (c) 2026 SGLang Fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Facts from a tree that has the files of a real host's sysfs, procfs and /dev, with the real shapes of their contents."""
+"""Facts of whole hosts: the tree of fixtures/gpu/host.py, with the tools' answers of fixtures/gpu."""
 
 from __future__ import annotations
 
+import json
 import os
+import types
 import typing as t
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts, SmiRow, parse_smi, read_gpus
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts, Hidden, mark_virtual
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import Answer, Holder
+from tests.unit.plugins.module_utils.fixtures.gpu.host import (
+    IDLE_BYTES,
+    KNOWN,
+    Host,
+    Tools,
+    fixture,
+    nvidia_smi,
+    smi_csv,
+    uuid,
+)
 
-KNOWN = load_catalogue().known_gpus()
-MI300X_BYTES = 206141652992
 RESET_AMD = (
     "a plan needs whole GPUs: run `amd-smi set --gpu all --compute-partition SPX` and `amd-smi set --memory-partition NPS1` "
     "on the host"
 )
 RESET_MIG = "MIG is on; a plan needs whole GPUs: run `nvidia-smi -mig 0` on the host and reset the GPUs (or reboot)"
-
-
-@dataclass
-class Host:
-    """A root folder that grows files."""
-
-    root: Path
-
-    def write(self, path: str, text: str) -> None:
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8")
-
-    def link(self, path: str, to: str) -> None:
-        link = self.root / path
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(to)
-
-    def pci(self, address: str, pci_id: str, pci_class: str, driver: str | None = None, numa: int = 0) -> str:
-        vendor, device = pci_id.split(":")
-        folder = f"sys/bus/pci/devices/{address}"
-        self.write(f"{folder}/vendor", f"0x{vendor}\n")
-        self.write(f"{folder}/device", f"0x{device}\n")
-        self.write(f"{folder}/class", f"{pci_class}\n")
-        self.write(f"{folder}/numa_node", f"{numa}\n")
-        if driver:
-            self.link(f"{folder}/driver", f"../../../../bus/pci/drivers/{driver}")
-        return folder
-
-    def module(self, name: str, version: str | None) -> None:
-        (self.root / "sys/module" / name).mkdir(parents=True)
-        if version:
-            self.write(f"sys/module/{name}/version", f"{version}\n")
-
-    def amd(
-        self, count: int, *, pci_id: str = "1002:74a1", driver: str | None = "amdgpu", agents: int = 1
-    ) -> list[str]:
-        """GPUs as amdgpu shows them; ``agents`` compute nodes and DRM devices each, as partitions are."""
-        folders = []
-        for node in range(2):
-            self.write(
-                f"sys/class/kfd/kfd/topology/nodes/{node}/properties", "cpu_cores_count 96\nsimd_count 0\nvendor_id 0\n"
-            )
-        for index in range(count):
-            address = f"0000:{5 + 0x10 * index:02x}:00.0"
-            folder = self.pci(address, pci_id, "0x120000", driver, index * 2 // count)
-            folders.append(folder)
-            if driver != "amdgpu":
-                continue
-            self.write(f"{folder}/mem_info_vram_total", f"{MI300X_BYTES}\n")
-            for part in range(agents):
-                minor = index * agents + part
-                device = int(pci_id[5:], 16)
-                self.write(
-                    f"sys/class/kfd/kfd/topology/nodes/{2 + minor}/properties",
-                    f"cpu_cores_count 0\nsimd_count {1216 // agents}\ngfx_target_version 90402\nvendor_id 4098\n"
-                    f"device_id {device}\ndrm_render_minor {128 + minor}\nlocal_mem_size 0\nnum_xcc {8 // agents}\n",
-                )
-                home = f"../../../{address}" if part == 0 else f"../../../platform/amdgpu_xcp_{minor}"
-                for name in (f"card{minor}", f"renderD{128 + minor}"):
-                    self.link(f"sys/class/drm/{name}/device", home)
-            # What monitors would hang on; never a device of its own.
-            self.link(f"sys/class/drm/card{index * agents}-DP-1/device", f"../../card{index * agents}")
-        if driver == "amdgpu":
-            self.module("amdgpu", "6.16.13")
-        self.write("etc/group", "root:x:0:\nvideo:x:44:\nrender:x:992:op\n")
-        return folders
-
-    def nvidia(self, count: int, *, pci_id: str = "10de:2335", driver: str | None = "nvidia") -> None:
-        for index in range(count):
-            self.pci(f"0000:{0x65 + index:02x}:00.0", pci_id, "0x030200", driver)
-        self.pci("0000:f0:00.0", "10de:22a3", "0x068000", "nvidia-nvswitch")
-        if driver == "nvidia":
-            self.module("nvidia", "580.65.06")
-        self.write("etc/group", "video:x:44:\n")
-
-    def facts(self, smi: str | None = None) -> GpuFacts:
-        return read_gpus(KNOWN, str(self.root), smi)
+HANGS = "nvidia-smi did not answer within 60 s, so the driver hangs: look for NVRM and Xid in dmesg and reboot the host"
+MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
+CONTAINER = "4f" * 32
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
-
-
-def uuid(index: int) -> str:
-    return f"GPU-1b5cbdf0-8f1a-44ba-9a6c-{index:012x}"
-
-
-def smi_csv(count: int, memory: str = "143771", mig: str = "Disabled") -> str:
-    return "".join(f"00000000:{0x65 + index:02X}:00.0, {memory}, {mig}, {uuid(index)}\n" for index in range(count))
 
 
 def test_amd_node(host: Host) -> None:
@@ -131,6 +58,9 @@ def test_amd_node(host: Host) -> None:
         "video_gid": 44,
         "partitioned": False,
         "unknown": [],
+        "virtual_functions": [],
+        "holders": [],
+        "hidden": [],
         "problems": [],
     }
     assert devices[0] == {
@@ -141,6 +71,9 @@ def test_amd_node(host: Host) -> None:
         "memory_mib": 196592,
         "uuid": None,
         "nodes": ["/dev/dri/renderD128"],
+        "memory_used_mib": IDLE_BYTES >> 20,
+        "links": [1, 2, 3, 4, 5, 6, 7],
+        "virtual": False,
     }
     assert [device["numa_node"] for device in devices] == [0, 0, 0, 0, 1, 1, 1, 1]
     assert devices[7]["nodes"] == ["/dev/dri/renderD135"]
@@ -148,7 +81,8 @@ def test_amd_node(host: Host) -> None:
 
 def test_nvidia_node(host: Host) -> None:
     host.nvidia(8)
-    facts = host.facts(smi_csv(8)).to_dict()
+    host.nvidia_nodes(8)
+    facts = host.facts(smi_csv(8, used="4")).to_dict()
     devices = facts.pop("devices")
     assert facts == {
         "vendor": "nvidia",
@@ -162,10 +96,15 @@ def test_nvidia_node(host: Host) -> None:
         "video_gid": 44,
         "partitioned": False,
         "unknown": [],
+        "virtual_functions": [],
+        "holders": [],
+        "hidden": [],
         "problems": [],
     }
     assert [device["nodes"] for device in devices] == [[f"/dev/nvidia{index}"] for index in range(8)]
     assert [device["uuid"] for device in devices] == [uuid(index) for index in range(8)]
+    assert [device["memory_used_mib"] for device in devices] == [4] * 8
+    assert not any(device["virtual"] for device in devices)
 
 
 def test_nvidia_minor_numbers_need_not_follow_the_bus(host: Host) -> None:
@@ -286,20 +225,35 @@ def test_unknown_devices_of_gpu_class(host: Host, pci_class: str, unknown: bool)
     assert host.facts().unknown == expected
 
 
-def test_cpx_by_the_mode_file(host: Host) -> None:
-    for folder in host.amd(2, agents=8):
-        host.write(f"{folder}/current_compute_partition", "CPX\n")
-        host.write(f"{folder}/current_memory_partition", "NPS1\n")
+@pytest.mark.parametrize(
+    ("modes", "agents", "said"),
+    [(("CPX", "NPS1"), 8, "CPX"), (("QPX", "NPS4"), 4, "NPS4, QPX"), (("DPX", "NPS2"), 2, "DPX, NPS2")],
+    ids=["CPX", "QPX", "DPX"],
+)
+def test_partitions_by_the_mode_files(host: Host, modes: tuple[str, str], agents: int, said: str) -> None:
+    for folder in host.amd(2, agents=agents):
+        host.write(f"{folder}/current_compute_partition", f"{modes[0]}\n")
+        host.write(f"{folder}/current_memory_partition", f"{modes[1]}\n")
     facts = host.facts()
     assert (facts.count, facts.memory_mib, facts.partitioned) == (2, 196592, True)
-    assert facts.problems == [f"the GPUs are partitioned (CPX); {RESET_AMD}"]
+    assert facts.problems == [f"the GPUs are partitioned ({said}); {RESET_AMD}"]
 
 
-def test_cpx_by_the_compute_agents(host: Host) -> None:
-    host.amd(2, agents=8)
+def test_cpx_is_eight_gpus_of_one_memory_each(host: Host) -> None:
+    """64 render nodes and 64 compute agents; the mode files are those of older kernels, which have none."""
+    host.amd(8, agents=8)
+    host.process(700, "python3\0")
+    # On the fourth partition of GPU 0 and of GPU 1, and on none of the others.
+    host.vram(700, {28000 + minor: 2 << 30 if minor in (3, 11) else 0 for minor in range(64)})
+    assert len(list((host.root / "dev/dri").glob("renderD*"))) == 64
+    assert len(list((host.root / "sys/class/kfd/kfd/topology/nodes").iterdir())) == 64 + 2
     facts = host.facts()
-    assert (facts.count, facts.partitioned) == (2, True)
-    assert facts.problems == [f"the GPUs are partitioned (16 compute agents on 2 GPUs); {RESET_AMD}"]
+    assert (facts.count, len(facts.devices), facts.memory_mib, facts.partitioned) == (8, 8, 196592, True)
+    assert [device.nodes for device in facts.devices] == [[f"/dev/dri/renderD{128 + 8 * index}"] for index in range(8)]
+    assert facts.devices[3].links == [0, 1, 2, 4, 5, 6, 7]  # and not itself, whose partitions are linked
+    assert facts.holders == [Holder(700, "python3", None, 2 * 2048, [0, 1])]
+    assert facts.hidden == []
+    assert facts.problems == [f"the GPUs are partitioned (64 compute agents on 8 GPUs); {RESET_AMD}"]
 
 
 def test_whole_gpus_are_not_partitioned(host: Host) -> None:
@@ -311,7 +265,7 @@ def test_whole_gpus_are_not_partitioned(host: Host) -> None:
 
 def test_mig_by_nvidia_smi(host: Host) -> None:
     host.nvidia(2)
-    facts = host.facts(smi_csv(1) + "00000000:66:00.0, 143771, Enabled, [N/A]\n")
+    facts = host.facts(smi_csv(1) + "00000000:66:00.0, 1, 143771, 0, Enabled, [N/A]\n")
     assert facts.partitioned is True
     assert facts.problems == [RESET_MIG]
 
@@ -324,28 +278,11 @@ def test_mig_without_nvidia_smi(host: Host) -> None:
 
 def test_one_gpu_that_tells_no_memory_makes_the_source_the_catalogue(host: Host) -> None:
     host.nvidia(2)
-    facts = host.facts("00000000:65:00.0, 140000, Disabled, [N/A]\n00000000:66:00.0, [N/A], [N/A], [N/A]\n")
+    rows = "00000000:65:00.0, 0, 140000, 2, Disabled, [N/A]\n00000000:66:00.0, 1, [N/A], [N/A], [N/A], [N/A]\n"
+    facts = host.facts(rows)
     assert [device.memory_mib for device in facts.devices] == [140000, 143771]
+    assert [device.memory_used_mib for device in facts.devices] == [2, None]
     assert (facts.memory_mib, facts.memory_source) == (140000, "catalogue")
-
-
-SMI_ROWS: list[tuple[str, dict[str, SmiRow]]] = [
-    ("", {}),
-    (
-        f"00000000:C5:00.0, 143771, Disabled, {uuid(3)}",
-        {"0000:c5:00.0": SmiRow("0000:c5:00.0", 143771, False, uuid(3))},
-    ),
-    ("00000001:C5:00.0, 81920 MiB, Enabled, ERR!", {"0001:c5:00.0": SmiRow("0001:c5:00.0", 81920, True, None)}),
-    ("00000000:C5:00.0, [N/A], [Not Supported], [N/A]", {"0000:c5:00.0": SmiRow("0000:c5:00.0", None, False, None)}),
-    ("NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.", {}),
-    ("0, NVIDIA H200, 143771", {}),
-    ("0, GPU-a, NVIDIA H200, 143771, 580.65.06, 9.0", {}),
-]
-
-
-@pytest.mark.parametrize(("text", "rows"), SMI_ROWS)
-def test_parse_smi(text: str, rows: dict[str, SmiRow]) -> None:
-    assert parse_smi(text) == rows
 
 
 def test_reads_only_gpus_closely(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,3 +300,369 @@ def test_reads_only_gpus_closely(host: Host, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("builtins.open", counting)
     host.facts()
     assert len([path for path in opened if "/devices/0000:00:" in path]) == 50
+
+
+# Virtual functions
+
+
+def test_virtual_functions_of_guests_are_not_counted(host: Host) -> None:
+    """AMD's bear an ID of their own, NVIDIA's that of the whole GPU; one that the catalogue does not know is no GPU."""
+    host.amd(1)
+    for address, pci_id in (
+        ("0000:05:02.0", "1002:74b5"),
+        ("0000:05:02.1", "1002:74a1"),
+        ("0000:05:02.2", "1002:ffff"),
+    ):
+        host.link(f"{host.pci(address, pci_id, '0x120000', 'vfio-pci')}/physfn", "../0000:05:00.0")
+    facts = host.facts()
+    assert (facts.count, facts.unknown, facts.problems, facts.hidden) == (1, [], [], [])
+    assert facts.virtual_functions == [
+        {"pci_address": "0000:05:02.0", "pci_id": "1002:74b5", "physical_address": "0000:05:00.0"},
+        {"pci_address": "0000:05:02.1", "pci_id": "1002:74a1", "physical_address": "0000:05:00.0"},
+        {"pci_address": "0000:05:02.2", "pci_id": "1002:ffff", "physical_address": "0000:05:00.0"},
+    ]
+
+
+def test_host_whose_gpus_are_all_given_away(host: Host) -> None:
+    host.link(f"{host.pci('0000:05:02.0', '1002:74b5', '0x120000')}/physfn", "../0000:05:00.0")
+    facts = host.facts()
+    assert (facts.vendor, facts.count, len(facts.virtual_functions)) == ("none", 0, 1)
+
+
+def test_inside_a_guest_the_virtual_function_is_the_gpu(host: Host) -> None:
+    host.amd(2, pci_id="1002:74b5")
+    facts = host.facts()
+    assert (facts.model, facts.count, [device.virtual for device in facts.devices]) == ("MI300X", 2, [True, True])
+    assert facts.virtual_functions == []
+
+
+def test_virtual_ids_of_the_catalogue() -> None:
+    catalogue = load_catalogue()
+    for name, gpu in catalogue.data["gpus"].items():
+        assert set(gpu.get("virtual_pci_ids", ())) < set(gpu["pci_ids"]), name
+    virtual = sorted(pci_id for pci_id, gpu in KNOWN.items() if gpu["virtual"])
+    assert virtual == ["1002:74b5", "1002:74b9", "1002:75b0", "1002:75b3"]
+
+
+def test_mark_virtual_of_a_changed_entry() -> None:
+    catalogue = load_catalogue({"gpus": {"MI300X": {"pci_ids": ["1002:74a1"]}}})
+    known = mark_virtual(catalogue.known_gpus(), catalogue.data["gpus"])
+    assert "1002:74b5" not in known
+    assert known["1002:74a1"] == {**catalogue.known_gpus()["1002:74a1"], "virtual": False}
+
+
+NEAR: list[tuple[str, str, int]] = [
+    ("10de:2329", "H20", 97871),
+    ("10de:232c", "H20-141GB", 143771),
+    ("10de:2322", "H800", 81559),
+    ("10de:2324", "H800", 81559),
+    ("10de:20bd", "A800-40GB", 40960),
+    ("10de:20f6", "A800-40GB", 40960),
+    ("10de:20f3", "A800", 81920),
+    ("10de:20f5", "A800", 81920),
+]
+
+
+@pytest.mark.parametrize(("pci_id", "name", "memory"), NEAR)
+def test_near_gpus_have_a_name(host: Host, pci_id: str, name: str, memory: int) -> None:
+    host.nvidia(1, pci_id=pci_id, driver=None)
+    facts = host.facts()
+    assert (facts.model, facts.memory_mib, facts.unknown) == (name, memory, [])
+
+
+# Links
+
+
+def test_links_of_nvidia_follow_nvidia_smi_s_own_numbers(host: Host) -> None:
+    """GPU0 and GPU1 of nvidia-smi, which are linked, are the third and the first by PCI address."""
+    host.nvidia(3)
+    rows = "".join(
+        f"00000000:{bus}:00.0, {number}, 143771, 0, Disabled, {uuid(number)}\n"
+        for bus, number in (("65", 1), ("66", 2), ("67", 0))
+    )
+    topology = "\tGPU0\tGPU1\tGPU2\nGPU0\t X \tNV4\tSYS\nGPU1\tNV4\t X \tSYS\nGPU2\tSYS\tSYS\t X \n"
+    assert [device.links for device in host.facts(ask=nvidia_smi(rows, "", topology)).devices] == [[2], [], [0]]
+
+
+def test_links_of_an_nvswitch_node(host: Host) -> None:
+    host.nvidia(8)
+    tools = nvidia_smi(smi_csv(8), "", fixture("topo_b200.txt"))
+    assert [device.links for device in host.facts(ask=tools).devices] == [
+        [other for other in range(8) if other != index] for index in range(8)
+    ]
+    assert len(tools.asked) == 3
+
+
+def test_a_single_gpu_s_links_are_not_asked_for(host: Host) -> None:
+    host.nvidia(1)
+    tools = nvidia_smi(smi_csv(1))
+    assert host.facts(ask=tools).devices[0].links == []
+    assert [line for line in tools.asked if "topo" in line] == []
+
+
+# Who holds memory
+
+
+def test_holders_on_nvidia(host: Host) -> None:
+    host.nvidia(2)
+    host.process(4163, "sglang::scheduler_TP0\0\0\0", CONTAINER)
+    host.process(4164, "sglang::scheduler_TP1\0", CONTAINER)
+    host.process(4201, "/usr/bin/python3\0train.py\0--token=hush\0")
+    host.process(5005, "")
+    host.write("proc/5005/comm", "")
+    host.write(
+        f"var/lib/docker/containers/{CONTAINER}/config.v2.json",
+        json.dumps({"ID": CONTAINER, "Config": {"Env": ["HF_TOKEN=hush"]}, "Name": "/sglang-0"}),
+    )
+    facts = host.facts(ask=nvidia_smi(smi_csv(2, used="132000"), fixture("smi_apps.csv")))
+    assert facts.holders == [
+        Holder(4163, "sglang::scheduler_TP0", "sglang-0", 131072, [0]),
+        Holder(4164, "sglang::scheduler_TP1", "sglang-0", 130948, [1]),
+        Holder(4201, "python3", None, 512, [0]),
+        Holder(5005, "a,b", None, 20, [1]),
+    ]
+    assert [device.memory_used_mib for device in facts.devices] == [132000, 132000]
+    assert "hush" not in json.dumps(facts.to_dict())
+
+
+def test_holders_on_amd(host: Host) -> None:
+    """A process that opened every GPU holds memory on those alone whose file is not 0."""
+    folders = host.amd(4)
+    host.process(8123, "python3\0-m\0sglang.launch_server\0", CONTAINER)
+    host.process(9001, "/opt/rocm/bin/rocm-bandwidth-test\0")
+    host.vram(8123, {28000: 150 << 30, 28001: 150 << 30, 28002: 0, 28003: 0})
+    host.vram(9001, {28000: 0, 28001: 0})
+    host.write(f"{folders[0]}/mem_info_vram_used", f"{(150 << 30) + IDLE_BYTES}\n")
+    facts = host.facts()
+    # No config of Docker's names the container: an engine of another kind.
+    assert facts.holders == [Holder(8123, "python3", CONTAINER[:12], 2 * 150 * 1024, [0, 1])]
+    assert facts.devices[0].memory_used_mib == 150 * 1024 + (IDLE_BYTES >> 20)
+
+
+def test_memory_that_nobody_alive_holds(host: Host) -> None:
+    host.amd(1)
+    host.vram(666, {28000: 150 << 30})
+    facts = host.facts()
+    assert facts.holders == []
+    host = Host(host.root / "other")
+    host.nvidia(1)
+    facts = host.facts(ask=nvidia_smi(smi_csv(1, used="140000"), fixture("smi_apps.csv")))
+    assert (facts.holders, facts.devices[0].memory_used_mib) == ([], 140000)
+
+
+# Hidden GPUs
+
+
+def test_gpu_kept_for_a_virtual_machine_is_hidden(host: Host) -> None:
+    host.nvidia(1)
+    host.pci("0000:a1:00.0", "10de:2335", "0x030200", "vfio-pci")
+    reason = (
+        "it is bound to vfio-pci, which keeps it for a virtual machine: bind it to nvidia, or take it out of the host"
+    )
+    assert host.facts().hidden == [Hidden(1, "0000:a1:00.0", reason)]
+
+
+@pytest.mark.parametrize("vendor", ["amd", "nvidia"])
+def test_vfio_hides_without_a_driver_but_a_new_host_hides_nothing(host: Host, vendor: str) -> None:
+    getattr(host, vendor)(2, driver=None)
+    assert host.facts().hidden == []
+    other = Host(host.root / "other")
+    getattr(other, vendor)(2, driver="vfio-pci")
+    assert [hidden.index for hidden in other.facts().hidden] == [0, 1]
+
+
+def test_gpu_without_a_driver_beside_one_with_it_is_hidden(host: Host) -> None:
+    host.nvidia(1)
+    host.pci("0000:a1:00.0", "10de:2335", "0x030200")
+    assert host.facts().hidden == [
+        Hidden(1, "0000:a1:00.0", "it is bound to no driver: bind it to nvidia, or take it out of the host")
+    ]
+
+
+def test_gpu_that_nvidia_smi_does_not_list_is_hidden(host: Host) -> None:
+    host.nvidia(2)
+    host.nvidia_nodes(2)
+    reason = "nvidia-smi does not list it: look for its address in dmesg (NVRM, Xid) and reboot the host"
+    assert host.facts(smi_csv(1)).hidden == [Hidden(1, "0000:66:00.0", reason)]
+
+
+def test_missing_node_of_a_used_nvidia_gpu(host: Host) -> None:
+    host.nvidia(2)
+    host.nvidia_nodes(1)
+    reason = "/dev/nvidia1 is missing although nvidia is loaded: run `nvidia-modprobe -c 1 -u` on the host"
+    assert host.facts(smi_csv(2)).hidden == [Hidden(1, "0000:66:00.0", reason)]
+
+
+def test_missing_nodes_of_amd(host: Host) -> None:
+    host.amd(3)
+    (host.root / "dev/dri/renderD129").unlink()
+    (host.root / "sys/class/drm/renderD130/device").unlink()
+    assert host.facts().hidden == [
+        Hidden(
+            1,
+            "0000:15:00.0",
+            "/dev/dri/renderD129 is missing although amdgpu is loaded: run `udevadm trigger` on the host, or reboot it",
+        ),
+        Hidden(
+            2,
+            "0000:25:00.0",
+            "amdgpu made no render node for it: look for its address in dmesg (amdgpu) and reboot the host",
+        ),
+    ]
+    (host.root / "dev/kfd").unlink()
+    assert host.facts().hidden[0].reason.startswith("/dev/kfd is missing")
+
+
+CDI_NVIDIA = """---
+cdiVersion: 0.5.0
+containerEdits:
+  deviceNodes:
+  - path: /dev/nvidiactl
+devices:
+- containerEdits:
+    deviceNodes:
+    - path: /dev/nvidia0
+  name: "0"
+kind: nvidia.com/gpu
+"""
+CDI_AMD = {
+    "cdiVersion": "0.6.0",
+    "kind": "amd.com/gpu",
+    "devices": [{"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/dri/renderD128"}]}}],
+}
+
+
+@pytest.mark.parametrize("folder", ["etc/cdi", "var/run/cdi"])
+def test_gpu_that_the_cdi_specification_lacks(host: Host, folder: str) -> None:
+    host.nvidia(2)
+    host.write(f"{folder}/nvidia.yaml", CDI_NVIDIA)
+    assert host.facts().hidden == [
+        Hidden(
+            1,
+            "0000:66:00.0",
+            f"/dev/nvidia1 is not in the CDI specification /{folder}/nvidia.yaml: run "
+            "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` on the host",
+        )
+    ]
+
+
+def test_cdi_specification_of_amd_in_json(host: Host) -> None:
+    host.amd(2)
+    host.write("etc/cdi/amd.json", json.dumps(CDI_AMD))
+    assert [hidden.index for hidden in host.facts().hidden] == [1]
+    assert "amd-ctk cdi generate" in host.facts().hidden[0].reason
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("other.yaml", "kind: vendor.com/nic\ndevices: []\n"),
+        ("imex.yaml", "kind: nvidia.com/imex-channel\ndevices: []\n"),
+        ("amd.json", json.dumps(CDI_AMD)),
+        ("nvidia.yaml.bak", CDI_NVIDIA),
+    ],
+)
+def test_cdi_specifications_of_something_else_hide_nothing(host: Host, name: str, text: str) -> None:
+    host.nvidia(2)
+    host.write(f"etc/cdi/{name}", text)
+    assert host.facts().hidden == []
+
+
+# Tools that are asked
+
+
+@pytest.mark.parametrize("driver", [None, "vfio-pci"])
+@pytest.mark.parametrize("vendor", ["amd", "nvidia"])
+def test_no_tool_is_asked_without_a_driver(host: Host, vendor: str, driver: str | None) -> None:
+    getattr(host, vendor)(2, driver=driver)
+    tools = Tools({"smi": "nonsense"})
+    host.facts(ask=tools)
+    assert tools.asked == []
+
+
+NVIDIA_SMI_FAILURES: list[tuple[Answer, str]] = [
+    (
+        Answer(18, f"{MISMATCH}\nNVML library version: 580.65\n"),
+        f"nvidia-smi says: {MISMATCH}: the loaded driver is not the installed one, reboot the host",
+    ),
+    (Answer(9), "nvidia-smi failed with rc 9: no message: mend the driver on the host"),
+    (Answer(9, "", "No devices\n"), "nvidia-smi failed with rc 9: No devices: mend the driver on the host"),
+    (Answer(None), HANGS),
+]
+
+
+@pytest.mark.parametrize(("answer", "problem"), NVIDIA_SMI_FAILURES)
+def test_nvidia_smi_that_fails_is_asked_once(host: Host, answer: Answer, problem: str) -> None:
+    host.nvidia(2)
+    tools = Tools({"nvidia-smi": answer})
+    facts = host.facts(ask=tools)
+    assert (facts.problems, len(tools.asked)) == ([problem], 1)
+    assert (facts.count, facts.memory_source, facts.hidden) == (2, "catalogue", [])
+
+
+def test_nvidia_smi_that_hangs_later_is_left_alone(host: Host) -> None:
+    host.nvidia(2)
+    tools = Tools({"nvidia-smi --query-gpu": smi_csv(2), "nvidia-smi compute-apps": Answer(None)})
+    facts = host.facts(ask=tools)
+    assert (facts.problems, len(tools.asked), facts.memory_source) == ([HANGS], 2, "driver")
+
+
+def test_nvidia_smi_too_old_for_a_question_is_no_problem(host: Host) -> None:
+    host.nvidia(2)
+    host.nvidia_nodes(2)
+    tools = Tools({"nvidia-smi --query-gpu": smi_csv(2), "nvidia-smi": Answer(2, 'Field "x" is not a valid field')})
+    facts = host.facts(ask=tools)
+    assert (facts.problems, facts.holders, facts.hidden) == ([], [], [])
+    assert [device.links for device in facts.devices] == [[], []]
+
+
+def test_amd_smi_is_not_asked_where_sysfs_tells_all(host: Host) -> None:
+    host.amd(2)
+    tools = Tools({"amd-smi": fixture("amd_smi_7.json")})
+    host.facts(ask=tools)
+    assert tools.asked == []
+
+
+@pytest.mark.parametrize(("shape", "version"), [("amd_smi_6.json", "6.10.5"), ("amd_smi_7.json", "6.16.13")])
+def test_amd_smi_tells_what_sysfs_does_not(host: Host, shape: str, version: str) -> None:
+    """The kernel's own amdgpu has no version file."""
+    for address in ("0000:05:00.0", "0000:26:00.0"):
+        host.pci(address, "1002:74a1", "0x120000", "amdgpu")
+    host.module("amdgpu", None)
+    tools = Tools({"amd-smi": fixture(shape)})
+    facts = host.facts(ask=tools)
+    assert tools.asked == ["amd-smi static --json --asic --vram --bus --driver"]
+    assert facts.driver == Driver("amdgpu", version, True)
+    assert (facts.memory_mib, facts.memory_source) == (196592, "driver")
+
+
+@pytest.mark.parametrize(
+    ("answer", "problems"),
+    [
+        (Answer(0, fixture("amd_smi_not_available.json")), []),
+        (Answer(1, fixture("amd_smi_7.json")), []),
+        (Answer(0, "Traceback (most recent call last):\n"), []),
+        (
+            Answer(None),
+            ["amd-smi did not answer within 60 s, so the driver hangs: look for amdgpu in dmesg and reboot the host"],
+        ),
+    ],
+)
+def test_amd_smi_that_is_of_no_help(host: Host, answer: Answer, problems: list[str]) -> None:
+    folder = host.amd(1)[0]
+    (host.root / folder / "mem_info_vram_total").unlink()
+    (host.root / "sys/module/amdgpu/version").unlink()
+    facts = host.facts(ask=Tools({"amd-smi": answer}))
+    assert (facts.driver, facts.memory_source, facts.problems) == (Driver("amdgpu", None, True), "catalogue", problems)
+
+
+@pytest.mark.parametrize("release", ["6.8.0-45-generic", "6.12.41"])
+def test_amd_smi_s_word_for_the_kernel_s_own_driver_is_the_kernel_s_release(
+    host: Host, release: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.amd(1)
+    (host.root / "sys/module/amdgpu/version").unlink()
+    monkeypatch.setattr("os.uname", lambda: types.SimpleNamespace(release=release))
+    said = json.loads(fixture("amd_smi_7.json"))["gpu_data"][:1]
+    said[0]["driver"]["version"] = release
+    assert host.facts(ask=Tools({"amd-smi": json.dumps(said)})).driver == Driver("amdgpu", None, True)

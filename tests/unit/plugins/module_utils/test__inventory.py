@@ -51,6 +51,16 @@ def test_other_peoples_variables_are_not_ours() -> None:
 GOOD: list[dict[str, t.Any]] = [
     {"fleet_model": "M2.1"},
     {"fleet_model": "MiniMaxAI/MiniMax-M2.7"},
+    {"fleet_model": "minimax-m2.5"},
+    {"fleet_ep": 1},
+    {"fleet_ep": "8"},
+    {"fleet_ep": None},
+    {"fleet_sglang_version": "0.5.9"},
+    {"fleet_sglang_version": None},
+    {
+        "fleet_sglang_version": "0.5.99",
+        "fleet_catalogue": {"images": {"v0.5.9": {"sglang_version": "0.5.99"}}},
+    },
     {"fleet_layout": "2x4", "fleet_port": 65534},
     {"fleet_port": "30000"},  # INI inventories and -e give strings
     {"fleet_enable_metrics": "yes", "fleet_reasoning_parser": False},
@@ -100,7 +110,10 @@ BAD: list[tuple[dict[str, t.Any], str]] = [
         "fleet_port is 65535: set it between 1024 and 65534 (the layout takes 2 ports from there on)",
     ),
     ({"fleet_model": 2.5}, "fleet_model is 2.5, a number: it must be a string, for example 'M2.7'"),
-    ({"fleet_model": "M3"}, "fleet_model: unknown model M3: set fleet_model to one of M2, M2.1, M2.5, M2.7"),
+    (
+        {"fleet_model": "M3"},
+        "fleet_model: unknown model M3: set fleet_model to one of MiniMax-M2, MiniMax-M2.1, MiniMax-M2.5, MiniMax-M2.7",
+    ),
     (
         {"fleet_profile": "lax"},
         "fleet_profile: unknown profile lax: set fleet_profile to one of hardened, cookbook",
@@ -119,8 +132,19 @@ BAD: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"fleet_context_length": 300000, "fleet_model": "M2.1"},
-        "fleet_context_length is 300000: set it to 1 to 196608 tokens for M2.1, or leave it out",
+        "fleet_context_length is 300000: set it to 1 to 196608 tokens for MiniMax-M2.1, or leave it out",
     ),
+    (
+        {"fleet_ep": 0},
+        "fleet_ep is 0: set it to 1 for no expert parallelism, to a size that divides tp, or leave it out",
+    ),
+    ({"fleet_ep": "two"}, "fleet_ep is 'two', a string: it must be a whole number"),
+    (
+        {"fleet_sglang_version": "0.5.8"},
+        "fleet_sglang_version is 0.5.8: set it to one of 0.5.7, 0.5.9, 0.5.10.post1, or add an image of it to "
+        "fleet_catalogue (images)",
+    ),
+    ({"fleet_sglang_version": 0.5}, "fleet_sglang_version is 0.5, a number: it must be a string"),
     ({"fleet_context_length": 0}, "fleet_context_length is 0: set it to 1 or more tokens, or leave it out"),
     (
         {"fleet_address": "256.0.0.1"},

@@ -1,6 +1,8 @@
 # Copyright (c) 2026 SGLang Fleet contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Whole plans: what the published generators say, what is warned of, what is refused."""
+
 from __future__ import annotations
 
 import json
@@ -9,17 +11,10 @@ import typing as t
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import (
-    Plan,
-    PlanError,
-    Wishes,
-    check_driver,
-    command_line,
-    expand_option,
-    extra_arg_problem,
-    facts_for,
-    make_plan,
-)
+from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import Plan, check_driver, make_plan
 
 CATALOGUE = load_catalogue()
 WEIGHTS = "/var/lib/sglang-fleet/huggingface"
@@ -29,70 +24,87 @@ def plan_for(gpu: str, count: int, catalogue: Catalogue = CATALOGUE, **wishes: t
     return make_plan(catalogue, facts_for(catalogue, gpu, count), Wishes(**wishes))
 
 
-def failure(gpu: str, count: int, **wishes: t.Any) -> str:
+def plan_of(facts: dict[str, t.Any], **wishes: t.Any) -> Plan:
+    return make_plan(CATALOGUE, facts, Wishes(**wishes))
+
+
+def refusal(call: t.Callable[[], t.Any]) -> tuple[str | None, str]:
     with pytest.raises(PlanError) as caught:
-        plan_for(gpu, count, **wishes)
-    return str(caught.value)
+        call()
+    return caught.value.rule, str(caught.value)
 
 
-# The published command generators, one row a combination: model, GPU, GPUs, tp/ep flags, image.
+def warned(plan: Plan, name: str) -> Warn | None:
+    found = [warning for warning in plan.warnings if warning.id == name]
+    assert len(found) < 2
+    return found[0] if found else None
+
+
+# The published command generators: model, GPU, GPUs, flags of parallelism, image. Every combination that they offer.
+HUB = "lmsysorg/sglang"
 AMD_FLAGS = "--kv-cache-dtype fp8_e4m3 --attention-backend triton"
-MI30X = "lmsysorg/sglang:v0.5.10.post1-rocm720-mi30x"
-MI35X = "lmsysorg/sglang:v0.5.10.post1-rocm720-mi35x"
-CUDA = "lmsysorg/sglang:v0.5.10.post1"
-CUDA13 = "lmsysorg/sglang:v0.5.10.post1-cu130"
-PUBLISHED: list[tuple[str, str, int, str, str]] = [
-    *[("M2.7", gpu, 4, "--tp-size 4", CUDA) for gpu in ("A100", "H100", "H200", "B200", "GB200")],
-    *[("M2.7", gpu, 8, "--tp-size 8 --ep-size 8", CUDA) for gpu in ("A100", "H100", "H200", "B200")],
-    ("M2.7", "GB200", 2, "--tp-size 2", CUDA),
-    ("M2.7", "GB300", 2, "--tp-size 2", CUDA13),
-    ("M2.7", "GB300", 4, "--tp-size 4", CUDA13),
-    ("M2.7", "B300", 4, "--tp-size 4", CUDA13),
-    ("M2.7", "B300", 8, "--tp-size 8 --ep-size 8", CUDA13),
+GENERATED: list[tuple[str, str, int, str, str]] = [
+    *[("M2.7", gpu, 4, "--tp-size 4", "v0.5.10.post1") for gpu in ("A100", "H100", "H200", "B200", "GB200")],
+    *[("M2.7", gpu, 8, "--tp-size 8 --ep-size 8", "v0.5.10.post1") for gpu in ("A100", "H100", "H200", "B200")],
+    ("M2.7", "GB200", 2, "--tp-size 2", "v0.5.10.post1"),
+    ("M2.7", "GB300", 2, "--tp-size 2", "v0.5.10.post1-cu130"),
+    ("M2.7", "GB300", 4, "--tp-size 4", "v0.5.10.post1-cu130"),
+    ("M2.7", "B300", 4, "--tp-size 4", "v0.5.10.post1-cu130"),
+    ("M2.7", "B300", 8, "--tp-size 8 --ep-size 8", "v0.5.10.post1-cu130"),
     *[
-        ("M2.7", gpu, count, f"--tp-size {count} --ep-size {count}", MI35X if gpu == "MI355X" else MI30X)
-        for gpu in ("MI300X", "MI325X", "MI355X")
+        (model, gpu, count, f"--tp-size {count} --ep-size {count}", f"{version}-rocm720-mi{kind}x")
+        for model, version in (("M2.7", "v0.5.10.post1"), ("M2.5", "v0.5.9"))
+        for gpu, kind in (("MI300X", 30), ("MI325X", 30), ("MI355X", 35))
         for count in (2, 4, 8)
     ],
-    *[("M2.5", gpu, 4, "--tp-size 4", "lmsysorg/sglang:v0.5.9") for gpu in ("A100", "H100", "H200", "B200")],
+    *[("M2.5", gpu, 4, "--tp-size 4", "v0.5.9") for gpu in ("A100", "H100", "H200", "B200")],
+    *[("M2.5", gpu, 8, "--tp-size 8 --ep-size 8", "v0.5.9") for gpu in ("A100", "H100", "H200", "B200")],
     *[
-        ("M2.5", gpu, 8, "--tp-size 8 --ep-size 8", "lmsysorg/sglang:v0.5.9")
-        for gpu in ("A100", "H100", "H200", "B200")
-    ],
-    *[
-        (
-            "M2.5",
-            gpu,
-            count,
-            f"--tp-size {count} --ep-size {count}",
-            f"lmsysorg/sglang:v0.5.9-rocm720-mi3{'5' if gpu == 'MI355X' else '0'}x",
-        )
-        for gpu in ("MI300X", "MI325X", "MI355X")
-        for count in (2, 4, 8)
-    ],
-    *[
-        (model, gpu, 4, "--tp-size 4", "lmsysorg/sglang:v0.5.7-rocm700-mi30x")
+        (model, gpu, 4, "--tp-size 4", "v0.5.7-rocm700-mi30x")
         for model in ("M2", "M2.1")
         for gpu in ("MI300X", "MI325X")
     ],
 ]
+#: What is set aside for the published command to come out as it is, and the plan of it without that.
+SET_ASIDE = ("a100-fp8", "mi300x-tp4-decode-crash")
+
+
+def test_the_table_has_every_count_that_a_generator_offers() -> None:
+    speaks = {
+        (model.aliases[0], gpu.name, count)
+        for model in CATALOGUE.models.values()
+        for gpu in CATALOGUE.gpus.values()
+        if gpu.generator and gpu.image_class in model.images
+        for count in (model.generator or gpu.generator).counts
+    }
+    # The pages speak of one A100 and one H100, and of GB200 for M2.7 alone; the memory variants are the catalogue's own.
+    variants = {row for row in speaks if row[1] in ("A100-40GB", "H100-94GB")}
+    assert speaks - variants == {row[:3] for row in GENERATED}
 
 
 @pytest.mark.parametrize(
     ("tools", "thinking"), [(None, None), (True, True), (True, False), (False, True), (False, False)]
 )
-@pytest.mark.parametrize(("model", "gpu", "count", "parallel", "image"), PUBLISHED)
+@pytest.mark.parametrize("layout", ["auto", "the count"])
+@pytest.mark.parametrize(("model", "gpu", "count", "parallel", "image"), GENERATED)
 def test_published_commands(
-    model: str, gpu: str, count: int, parallel: str, image: str, tools: bool | None, thinking: bool | None
+    model: str,
+    gpu: str,
+    count: int,
+    parallel: str,
+    image: str,
+    layout: str,
+    tools: bool | None,
+    thinking: bool | None,
 ) -> None:
     plan = plan_for(
         gpu,
         count,
         model=model,
-        layout=f"1x{count}",
+        layout="auto" if layout == "auto" else f"1x{count}",
         tool_call_parser=tools,
         reasoning_parser=thinking,
-        allow_known_issues=("a100-fp8",),
+        allow_known_issues=SET_ASIDE,
     )
     on_by_default = model == "M2.7"
     words = [
@@ -103,45 +115,158 @@ def test_published_commands(
         AMD_FLAGS if gpu.startswith("MI") and model in ("M2.5", "M2.7") else "",
         "--host 127.0.0.1 --port 30000",
     ]
-    assert plan.instances[0].command_line == " ".join(word for word in words if word)
-    assert plan.image["reference"] == image
-    assert plan.memory.fits is True
-    patched = model in ("M2", "M2.1")
+    assert [one.command_line for one in plan.instances] == [" ".join(word for word in words if word)]
+    assert plan.image["reference"] == f"{HUB}:{image}"
+    assert (plan.model, plan.model_path) == (f"MiniMax-{model}", f"MiniMaxAI/MiniMax-{model}")
+    assert (plan.idle_gpus, plan.instances[0].gpus) == ([], list(range(count)))
+    assert plan.instances[0].environment == {}
     assert [patch["name"] for patch in plan.patches] == (
-        ["transformers-module-name", "minimax-m2-torch-compile"] if patched else []
+        ["transformers-module-name", "minimax-m2-torch-compile"] if model in ("M2", "M2.1") else []
+    )
+    assert not [warning for warning in plan.warnings if warning.id.startswith("unpublished")]
+
+
+SM80 = "the FP8 checkpoint fails on A100 and its kin with an fp8e4nv Triton error or an illegal memory access, at 4 and at 8 GPUs"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "layout"),
+    [
+        *[(gpu, layout) for gpu in ("A100", "A800") for layout in ("auto", "1x4", "1x8")],
+        *[(gpu, "auto") for gpu in ("A100-40GB", "A800-40GB")],
+    ],
+)
+@pytest.mark.parametrize("model", ["M2", "M2.1", "M2.5", "M2.7"])
+def test_a100_is_blocked_until_the_issue_is_set_aside(model: str, gpu: str, layout: str) -> None:
+    assert refusal(lambda: plan_for(gpu, 8, model=model, layout=layout)) == (
+        "known-issue",
+        f"known issue a100-fp8: {SM80} (https://github.com/sgl-project/sglang/issues/18875); use another GPU, or add a100-fp8 "
+        "to fleet_allow_known_issues to go on all the same",
+    )
+    plan = plan_for(gpu, 8, model=model, layout=layout, allow_known_issues=("a100-fp8",))
+    assert warned(plan, "a100-fp8") == Warn(
+        "a100-fp8",
+        "override",
+        f"set aside by fleet_allow_known_issues: {SM80}",
+        "https://github.com/sgl-project/sglang/issues/18875",
     )
 
 
-DEFAULTS: list[tuple[str, str, int, str]] = [
-    *[("M2.7", gpu, 8, "1x2") for gpu in ("MI300X", "MI325X", "MI355X")],
-    *[("M2.7", gpu, 8, "1x4") for gpu in ("A100", "H100")],
-    *[("M2.7", gpu, 8, "1x8") for gpu in ("H200", "B200", "B300")],
-    *[("M2.7", gpu, 4, "1x4") for gpu in ("GB200", "GB300")],
-    ("M2.5", "MI300X", 8, "1x2"),
-    ("M2.1", "MI300X", 8, "1x4"),
-    ("M2", "MI325X", 4, "1x4"),
-    # Fewer GPUs than the default: the most that are legal and fit.
-    ("M2.7", "H200", 7, "1x4"),
-    ("M2.7", "H200", 3, "1x2"),
-    ("M2.7", "GB300", 3, "1x2"),
-    ("M2.1", "MI300X", 3, "1x2"),
-    ("M2.7", "MI355X", 1, "1x1"),
-    # The default does not fit, more do.
-    ("M2.7", "A100-40GB", 8, "1x8"),
-    # Known, but in no published generator: the fewest that fit.
-    ("M2.7", "MI308X", 8, "1x2"),
+def test_four_mi300x_are_changed_until_the_issue_is_set_aside() -> None:
+    plan = plan_for("MI300X", 4)
+    assert plan.instances[0].command_line == (
+        "python3 -m sglang.launch_server --model-path MiniMaxAI/MiniMax-M2.7 --tp-size 4 --ep-size 4 --tool-call-parser "
+        "minimax-m2 --reasoning-parser minimax-append-think --trust-remote-code --mem-fraction-static 0.85 --kv-cache-dtype "
+        "fp8_e4m3 --attention-backend aiter --disable-custom-all-reduce --host 127.0.0.1 --port 30000"
+    )
+    said = "decoding on 4 x MI300X with the published flags can crash or hang while /v1/models still answers 200"
+    url = "https://github.com/sgl-project/sglang/issues/22714"
+    name = "mi300x-tp4-decode-crash"
+    assert warned(plan, name) == Warn(
+        name,
+        "change",
+        f"{said}; the aiter attention backend without the custom all-reduce was stable, so the plan has --attention-backend "
+        f"aiter --disable-custom-all-reduce; add {name} to fleet_allow_known_issues for the published flags",
+        url,
+    )
+    aside = plan_for("MI300X", 4, allow_known_issues=(name,))
+    assert warned(aside, name) == Warn(name, "override", f"set aside by fleet_allow_known_issues: {said}", url)
+    assert aside.instances[0].server_args["attention-backend"] == "triton"
+    assert "disable-custom-all-reduce" not in aside.instances[0].server_args
+
+
+NOT_MET: list[tuple[str, int, dict[str, t.Any]]] = [
+    ("MI300X", 8, {"layout": "1x8"}),
+    ("MI300X", 2, {}),
+    ("MI325X", 4, {}),
+    ("MI308X", 4, {}),
+    ("MI300X", 4, {"model": "M2.1"}),
+    ("MI300X", 4, {"model": "M2.5"}),
+    ("MI300X", 4, {"sglang_version": "0.5.9"}),
+    ("MI300X", 4, {"extra_args": {"attention-backend": "aiter"}}),
 ]
 
 
-@pytest.mark.parametrize(("model", "gpu", "count", "layout"), DEFAULTS)
-def test_auto_layout(model: str, gpu: str, count: int, layout: str) -> None:
-    plan = plan_for(gpu, count, model=model, allow_known_issues=("a100-fp8",))
-    assert f"{len(plan.instances)}x{plan.instances[0].tp}" == layout
+@pytest.mark.parametrize(("gpu", "count", "wishes"), NOT_MET)
+def test_only_four_mi300x_with_the_published_flags_are_changed(gpu: str, count: int, wishes: dict[str, t.Any]) -> None:
+    plan = plan_for(gpu, count, **wishes)
+    assert warned(plan, "mi300x-tp4-decode-crash") is None
+    assert "disable-custom-all-reduce" not in plan.instances[0].server_args
 
 
-def test_auto_layout_says_why() -> None:
-    assert plan_for("H200", 8).notes[1] == "layout auto chose 1x8: the published default for M2.7 on H200"
-    assert plan_for("H200", 3).notes[1] == "layout auto chose 1x2: the published default is 8, the node has 3"
+def test_a_known_issue_of_ones_own_changes_arguments_and_environment() -> None:
+    issue = {
+        "severity": "change",
+        "when": {"gpus": ["H200"], "gpus_per_instance": [8]},
+        "message": "it is slow",
+        "remedy": "another setting is fast",
+        "source": "https://example.org/1",
+        "change": {"server_args": {"schedule-policy": "lpm"}, "environment": {"NCCL_DEBUG": "WARN", "A": "b c"}},
+    }
+    catalogue = load_catalogue({"known_issues": {"slow": issue}})
+    plan = plan_for("H200", 8, catalogue)
+    assert plan.instances[0].environment == {"NCCL_DEBUG": "WARN", "A": "b c"}
+    assert plan.instances[0].container_options[-2:] == ["--env=NCCL_DEBUG=WARN", "--env=A=b c"]
+    assert plan.instances[0].server_args["schedule-policy"] == "lpm"
+    assert list(plan.instances[0].server_args)[-2:] == ["host", "port"]
+    assert warned(plan, "slow") == Warn(
+        "slow",
+        "change",
+        "it is slow; another setting is fast, so the plan has --schedule-policy lpm NCCL_DEBUG=WARN A=b c; add slow to "
+        "fleet_allow_known_issues for the published flags",
+        "https://example.org/1",
+    )
+    aside = plan_for("H200", 8, catalogue, allow_known_issues=("slow",))
+    assert (aside.instances[0].environment, "schedule-policy" in aside.instances[0].server_args) == ({}, False)
+    assert warned(plan_for("H200", 8, catalogue, layout="2x4"), "slow") is None
+
+
+def test_b200_with_eight_has_ep_8() -> None:
+    plan = plan_for("B200", 8, layout="1x8")
+    assert [(one.tp, one.ep) for one in plan.instances] == [(8, 8)]
+
+
+def test_three_h200_are_never_one_server_of_three() -> None:
+    plan = plan_for("H200", 3)
+    assert (plan.layout, plan.idle_gpus, [one.gpus for one in plan.instances]) == ("1x2", [2], [[0, 1]])
+    assert warned(plan, "idle-gpus") == Warn("idle-gpus", "warn", "GPU 2 of 3 idle with the layout 1x2")
+    assert refusal(lambda: plan_for("H200", 3, layout="1x3"))[0] == "kv-heads"
+
+
+def test_two_h100_are_refused_with_what_is_missing() -> None:
+    rule, message = refusal(lambda: plan_for("H100", 2))
+    assert rule == "memory"
+    assert "(41.2 GiB missing on each, 82.3 GiB in all); it takes 4 x H100, the host has 2" in message
+
+
+def test_eight_gpus_without_ep_are_refused() -> None:
+    rule, message = refusal(lambda: plan_for("H200", 8, layout="1x8", ep=1))
+    assert rule == "fp8-block"
+    assert "rule fp8-block: 1536 / (tp 8 / ep 1) = 192 is not a multiple of the FP8 block size 128" in message
+
+
+#: GPU, its MiB, GPUs, what MiniMax's guide says they hold in all
+CAPACITIES: list[tuple[str, int, int, int]] = [
+    *[("H20", memory_mib, 4, 400_000) for memory_mib in (91553, 97871, 98304)],
+    *[("H200", memory_mib, 8, 3_000_000) for memory_mib in (137329, 143771)],
+]
+
+
+@pytest.mark.parametrize(("gpu", "memory_mib", "count", "tokens"), CAPACITIES)
+def test_published_capacities_within_15_percent(gpu: str, memory_mib: int, count: int, tokens: int) -> None:
+    plan = plan_of(facts_for(CATALOGUE, gpu, count, memory_mib), layout=f"1x{count}")
+    assert abs(plan.instances[0].fit["kv_tokens"] - tokens) / tokens < 0.15
+    assert plan.memory_mib == memory_mib
+
+
+def test_the_cache_type_in_force_is_the_one_that_is_reckoned_with() -> None:
+    def tokens(**extra: t.Any) -> int | float:
+        plan = plan_for("MI300X", 2, extra_args=extra)
+        return plan.instances[0].fit["kv_tokens"]
+
+    half = tokens(**{"kv-cache-dtype": "auto"})
+    assert abs(tokens() - 2 * half) <= 1
+    assert tokens(**{"kv-cache-dtype": False}) == half
 
 
 def test_several_instances_have_their_own_gpus_and_ports() -> None:
@@ -151,207 +276,532 @@ def test_several_instances_have_their_own_gpus_and_ports() -> None:
         ("1", [4, 5, 6, 7], 31001, "10.0.0.5"),
     ]
     assert plan.instances[1].server_args["port"] == 31001
+    assert plan.instances[1].args[-4:] == ["--host", "10.0.0.5", "--port", "31001"]
     assert "base-gpu-id" not in plan.instances[1].server_args
-    assert not [warning for warning in plan.warnings if "idle" in warning]
+    assert '--gpus="device=4,5,6,7"' in plan.instances[1].container_options
+    assert (plan.idle_gpus, warned(plan, "idle-gpus")) == ([], None)
 
 
-IDLE: list[tuple[str, int, str, str]] = [
-    ("MI300X", 8, "auto", "GPUs 2 to 7 of 8 idle with the layout 1x2; set fleet_layout to 4x2 to use 8"),
+def test_gpus_of_an_instance_follow_links_and_numa_nodes() -> None:
+    facts = facts_for(CATALOGUE, "H200", 8)
+    for device in facts["devices"]:
+        device["numa_node"] = device["index"] % 2
+        device["links"] = [index for index in range(8) if index != device["index"]]
+    plan = plan_of(facts, layout="2x4")
+    assert [one.gpus for one in plan.instances] == [[0, 2, 4, 6], [1, 3, 5, 7]]
+    assert plan.reasons[-1] == (
+        "GPUs by their links and NUMA nodes: instance 0 has GPUs 0, 2, 4, 6; instance 1 has GPUs 1, 3, 5, 7"
+    )
+    assert '--gpus="device=1,3,5,7"' in plan.instances[1].container_options
+    assert "--device=/dev/nvidia7" in plan.instances[1].container_options
+    # A server that sees all GPUs is told its first: it takes those that follow.
+    cookbook = plan_of(facts, layout="2x4", profile="cookbook")
+    assert [(one.gpus, one.server_args.get("base-gpu-id")) for one in cookbook.instances] == [
+        ([0, 1, 2, 3], None),
+        ([4, 5, 6, 7], 4),
+    ]
+    assert cookbook.instances[1].args[-6:] == ["--base-gpu-id", "4", "--host", "127.0.0.1", "--port", "30001"]
+    assert not [reason for reason in cookbook.reasons if reason.startswith("GPUs by their links")]
+
+
+def test_an_idle_gpu_is_not_one_of_the_linked_pair() -> None:
+    facts = facts_for(CATALOGUE, "H200", 3)
+    facts["devices"][1]["links"], facts["devices"][2]["links"] = [2], [1]
+    plan = plan_of(facts)
+    assert ([one.gpus for one in plan.instances], plan.idle_gpus) == ([[1, 2]], [0])
+    assert warned(plan, "idle-gpus") == Warn("idle-gpus", "warn", "GPU 0 of 3 idle with the layout 1x2")
+    assert plan.reasons[-1] == "GPUs by their links and NUMA nodes: instance 0 has GPUs 1, 2"
+
+
+IDLE: list[tuple[str, int, str, str | None]] = [
+    ("MI300X", 8, "auto", None),
+    ("MI300X", 8, "4x2", None),
+    ("MI300X", 8, "1x2", "GPUs 2 to 7 of 8 idle with the layout 1x2; fleet_layout 1x8 would use 8"),
     ("MI300X", 3, "1x2", "GPU 2 of 3 idle with the layout 1x2"),
-    ("MI300X", 4, "1x2", "GPUs 2, 3 of 4 idle with the layout 1x2; set fleet_layout to 2x2 to use 4"),
+    ("MI300X", 4, "1x2", "GPUs 2, 3 of 4 idle with the layout 1x2; fleet_layout 1x4 would use 4"),
+    ("H200", 7, "auto", "GPUs 4 to 6 of 7 idle with the layout 1x4; fleet_layout 3x2 would use 6"),
+    ("H200", 8, "3x2", "GPUs 6, 7 of 8 idle with the layout 3x2; fleet_layout 1x8 would use 8"),
+    ("H100", 7, "1x4", "GPUs 4 to 6 of 7 idle with the layout 1x4"),
 ]
 
 
-@pytest.mark.parametrize(("gpu", "count", "layout", "warning"), IDLE)
-def test_idle_gpus_are_named(gpu: str, count: int, layout: str, warning: str) -> None:
-    assert warning in plan_for(gpu, count, layout=layout).warnings
+@pytest.mark.parametrize(("gpu", "count", "layout", "message"), IDLE)
+def test_idle_gpus_are_named(gpu: str, count: int, layout: str, message: str | None) -> None:
+    plan = plan_for(gpu, count, layout=layout)
+    found = warned(plan, "idle-gpus")
+    assert (found and found.message) == message
+    used = {index for one in plan.instances for index in one.gpus}
+    assert plan.idle_gpus == sorted(set(range(count)) - used)
 
 
-FAILURES: list[tuple[str, int, dict[str, t.Any], str]] = [
-    (
-        "MI300X",
-        3,
-        {"layout": "1x3"},
-        "MI300X x 3: tp 3 is not legal for M2.7: 8 KV heads and tp 3 do not divide one another; "
-        "legal: 1, 2, 4, 8 (1 without the memory for it); set fleet_layout to 1x2",
-    ),
-    (
-        "H200",
-        8,
-        {"layout": "1x5"},
-        "H200 x 5: tp 5 is not legal for M2.7: 48 attention heads are not divisible by tp 5; "
-        "legal: 1, 2, 4, 8 (1 without the memory for it); set fleet_layout to 1x8",
-    ),
-    (
-        "MI300X",
-        8,
-        {"model": "M2.1", "layout": "1x8"},
-        "MI300X x 8: tp 8 is not legal for M2.1: 1536 / (tp 8 / ep 1) = 192 is not a multiple of the FP8 block size 128; "
-        "legal: 1, 2, 4 (1 without the memory for it); set fleet_layout to 2x4",
-    ),
-    (
-        "H200",
-        16,
-        {"layout": "1x16"},
-        "H200 x 16: tp 16 is not legal for M2.7: tp 16 is above the 8 KV heads, which needs SGLang 0.5.11 or newer (the "
-        "image has 0.5.10.post1); legal: 1, 2, 4, 8 (1 without the memory for it); set fleet_layout to 2x8",
-    ),
-    (
-        "H100",
-        2,
-        {},
-        "M2.7 does not fit on 2 x H100: of 79.6 GiB a GPU, mem_fraction_static 0.85 leaves 67.7 GiB, the weights take "
-        "107.1 GiB (39.4 GiB missing on each); it takes 4 x H100, the host has 2",
-    ),
-    (
-        "H100",
-        8,
-        {"layout": "4x2"},
-        "M2.7 does not fit on 2 x H100: of 79.6 GiB a GPU, mem_fraction_static 0.85 leaves 67.7 GiB, the weights take "
-        "107.1 GiB (39.4 GiB missing on each); set fleet_layout to 2x4",
-    ),
-    (
-        "H200",
-        2,
-        {"context_length": 150000},
-        "M2.7 does not fit on 2 x H200: of 140.4 GiB a GPU, mem_fraction_static 0.85 leaves 119.3 GiB, the weights take "
-        "107.1 GiB and the rest holds 103102 tokens, 150000 are needed; it takes 4 x H200, the host has 2",
-    ),
-    (
-        "H200",
-        8,
-        {"layout": "3x4"},
-        "fleet_layout 3x4 needs 12 GPUs, the host has 8 x H200; legal: 1, 2, 4, 8 (1 without the memory for it); "
-        "set fleet_layout to 1x8",
-    ),
-    (
-        "H200",
-        8,
-        {"layout": "4by2"},
-        "fleet_layout is 4by2: set it to auto, or to INSTANCESxGPUS such as 1x8 or 2x4 (two servers of four GPUs)",
-    ),
-    ("H200", 8, {"model": "M3"}, "unknown model M3: set fleet_model to one of M2, M2.1, M2.5, M2.7"),
-    ("H200", 8, {"profile": "lax"}, "unknown profile lax: set fleet_profile to one of hardened, cookbook"),
-    (
-        "GB300",
-        4,
-        {"model": "M2.1"},
-        "there is no published image of M2.1 for GB300: M2.1 runs on MI300X, MI308X, MI325X; set fleet_model to one of M2.7",
-    ),
-    (
-        "H200",
-        8,
-        {"context_length": 300000},
-        "fleet_context_length is 300000: M2.7 takes 1 to 204800 tokens; set it within that, or leave it out",
-    ),
-    (
-        "H200",
-        8,
-        {"mem_fraction_static": 1.5},
-        "fleet_mem_fraction_static is 1.5: it is the share of a GPU's memory for weights and KV cache; set it above 0 and "
-        "below 1",
-    ),
-    (
-        "H200",
-        8,
-        {"layout": "2x4", "port": 65535},
-        "fleet_port 65535 with 2 instances takes the ports 65535 to 65536: set fleet_port between 1 and 65534",
-    ),
-    (
-        "H200",
-        8,
-        {"extra_args": {"api-key": "hunter2hunter2"}},
-        "fleet_server_args.api-key: the plan sets --api-key itself; use fleet_api_key instead",
-    ),
-    (
-        "H200",
-        8,
-        {"extra_args": {"--Chunked_prefill": 1}},
-        "fleet_server_args.--Chunked_prefill: use SGLang's long option name without the leading dashes, as in "
-        "chunked-prefill",
-    ),
-    (
-        "H200",
-        8,
-        {"extra_args": {"log-level": {"a": 1}}},
-        "fleet_server_args.log-level is a dict: give a string, a number, true, or a list of strings and numbers",
-    ),
+# What each plan warns of, in order: id and severity.
+LICENCE, TOOLS, VRAM = ("licence", "note"), ("streaming-tool-calls", "warn"), ("amd-vram-after-kill", "note")
+NO_DRIVER = {"driver": {"name": None, "version": None, "loaded": False}}
+NO_VERSION = {"driver": {"name": "amdgpu", "version": None, "loaded": True}}
+WARNINGS: list[tuple[str, int, dict[str, t.Any], dict[str, t.Any], list[tuple[str, str]]]] = [
+    ("H200", 8, {}, {}, [LICENCE, TOOLS]),
+    ("H200", 8, {}, {"tool_call_parser": False}, [LICENCE]),
+    ("H200", 8, {}, {"model": "M2.5"}, [LICENCE]),
+    ("MI300X", 8, {}, {}, [LICENCE, TOOLS, VRAM]),
+    ("MI300X", 4, {}, {}, [LICENCE, ("mi300x-tp4-decode-crash", "change"), TOOLS, VRAM]),
     (
         "A100",
         8,
         {},
-        "known issue a100-fp8: the FP8 checkpoint fails on A100 with an fp8e4nv Triton error or an illegal memory access, "
-        "at 4 and at 8 GPUs (https://github.com/sgl-project/sglang/issues/18875); use another GPU, or add a100-fp8 to "
-        "fleet_allow_known_issues to go on all the same",
+        {"allow_known_issues": ("a100-fp8", "streaming-tool-calls")},
+        [LICENCE, ("a100-fp8", "override"), ("streaming-tool-calls", "override")],
+    ),
+    ("H200", 2, {}, {}, [LICENCE, ("kv-below-context", "warn"), TOOLS]),
+    ("H200", 3, {}, {}, [LICENCE, ("kv-below-context", "warn"), ("idle-gpus", "warn"), TOOLS]),
+    ("H200", 8, {}, {"mem_fraction_static": 0.97}, [LICENCE, ("small-headroom", "warn"), TOOLS]),
+    ("H200", 8, {}, {"sglang_version": "0.5.9"}, [LICENCE, ("unpublished-version", "warn"), TOOLS]),
+    ("H200", 8, {}, {"model": "M2"}, [LICENCE, ("unpublished-hardware", "warn")]),
+    ("H20", 8, {}, {}, [LICENCE, ("unpublished-hardware", "note"), TOOLS]),
+    ("MI308X", 8, {}, {}, [LICENCE, ("unpublished-hardware", "note"), TOOLS, VRAM]),
+    ("MI300X", 8, NO_DRIVER, {}, [LICENCE, ("driver", "warn"), TOOLS, VRAM]),
+    ("MI300X", 8, NO_VERSION, {}, [LICENCE, ("driver-version", "warn"), TOOLS, VRAM]),
+    (
+        "H200",
+        8,
+        {"unknown": [{"pci_address": "0000:c1:00.0", "pci_id": "1002:ffff"}]},
+        {},
+        [LICENCE, ("unknown-gpu", "warn"), TOOLS],
+    ),
+]
+
+
+@pytest.mark.parametrize(("gpu", "count", "facts", "wishes", "ids"), WARNINGS)
+def test_what_is_warned_of(
+    gpu: str, count: int, facts: dict[str, t.Any], wishes: dict[str, t.Any], ids: list[tuple[str, str]]
+) -> None:
+    whole = {**facts_for(CATALOGUE, gpu, count), **facts}
+    plan = make_plan(CATALOGUE, whole, Wishes(**wishes), require_driver=False)
+    assert [(warning.id, warning.severity) for warning in plan.warnings] == ids
+
+
+MESSAGES: list[tuple[str, int, dict[str, t.Any], str, str]] = [
+    ("H200", 8, {}, "licence", "licence of MiniMax-M2.7: non-commercial without written authorisation"),
+    ("H200", 8, {"model": "M2.5"}, "licence", "licence of MiniMax-M2.5: modified MIT"),
+    (
+        "H200",
+        2,
+        {},
+        "kv-below-context",
+        "the KV cache of an instance holds 88671 tokens, less than the context of 204800: longer requests are refused",
     ),
     (
         "H200",
         8,
+        {"mem_fraction_static": 0.97},
+        "small-headroom",
+        "mem_fraction_static 0.97 leaves 4.1 GiB a GPU for activations, CUDA graphs and the request table; below 6 GiB the "
+        "server may run out of memory under load: set fleet_mem_fraction_static lower",
+    ),
+    (
+        "H200",
+        8,
+        {"sglang_version": "0.5.9"},
+        "unpublished-version",
+        "SGLang 0.5.9 is not the version published for MiniMax-M2.7 on H200 (0.5.10.post1)",
+    ),
+    (
+        "H200",
+        8,
+        {"model": "M2"},
+        "unpublished-hardware",
+        "MiniMax-M2 is not published for H200: the plan follows the model's rules and the memory, on "
+        "lmsysorg/sglang:v0.5.10.post1, the image for this hardware with SGLang 0.5.10.post1",
+    ),
+    (
+        "B300",
+        8,
+        {"model": "M2.5"},
+        "unpublished-hardware",
+        "MiniMax-M2.5 is not published for B300: the plan follows the model's rules and the memory, on "
+        "lmsysorg/sglang:v0.5.10.post1-cu130, the image for this hardware with SGLang 0.5.10.post1",
+    ),
+    (
+        "H20",
+        8,
+        {},
+        "unpublished-hardware",
+        "no published command for MiniMax-M2.7 speaks of H20: the plan follows the model's rules and the memory, on the "
+        "image of its kin",
+    ),
+    (
+        "H200",
+        8,
+        {},
+        "streaming-tool-calls",
+        "tool calls of streamed answers can be malformed; have clients that use tools ask for whole answers (stream false)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("gpu", "count", "wishes", "name", "message"), MESSAGES)
+def test_what_a_warning_says(gpu: str, count: int, wishes: dict[str, t.Any], name: str, message: str) -> None:
+    found = warned(plan_for(gpu, count, **wishes), name)
+    assert found is not None
+    assert found.message == message
+
+
+def test_unpublished_hardware_keeps_the_model_s_own_rules() -> None:
+    """M2 on NVIDIA: no published command, so ep only where the FP8 blocks ask for it."""
+    assert [(one.tp, one.ep) for one in plan_for("H200", 8, model="M2").instances] == [(8, 8)]
+    assert [(one.tp, one.ep) for one in plan_for("H200", 8, model="M2", layout="2x4").instances] == [(4, 1), (4, 1)]
+    assert plan_for("H200", 8, model="M2").patches == []
+
+
+def test_another_version_brings_its_image_and_patches() -> None:
+    plan = plan_for("MI300X", 4, sglang_version="0.5.7")
+    assert plan.image["name"] == "v0.5.7-rocm700-mi30x"
+    assert [patch["name"] for patch in plan.patches] == ["transformers-module-name", "minimax-m2-torch-compile"]
+    assert plan.reasons[2] == (
+        "image v0.5.7-rocm700-mi30x: the one for this hardware with the SGLang version asked for"
+    )
+
+
+HOLDER = {"pid": 4711, "command": "python3", "container": None, "memory_mib": 5000, "gpus": [1, 2]}
+HOLDERS: list[t.Any] = [
+    pytest.param(
+        {},
+        "python3 (pid 4711) holds 5000 MiB of GPUs 1, 2: stop it before the server starts, which else has no room",
+        id="host",
+    ),
+    pytest.param(
+        {"container": "jupyter", "memory_mib": None},
+        "python3 (pid 4711) holds memory of GPUs 1, 2: stop it before the server starts, which else has no room",
+        id="container, no figure",
+    ),
+    pytest.param(
+        {"gpus": [1, 7]},
+        "python3 (pid 4711) holds 5000 MiB of GPU 1: stop it before the server starts, which else has no room",
+        id="an idle GPU is not told",
+    ),
+    pytest.param({"gpus": [7]}, None, id="an idle GPU alone"),
+    pytest.param({"container": "sglang-0"}, None, id="a server of ours"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), HOLDERS)
+def test_who_holds_memory_of_the_gpus(change: dict[str, t.Any], message: str | None) -> None:
+    facts = {**facts_for(CATALOGUE, "H200", 8), "holders": [{**HOLDER, **change}]}
+    found = warned(plan_of(facts, layout="1x4"), "memory-held")
+    assert found == (None if message is None else Warn("memory-held", "warn", message))
+
+
+def test_gpus_that_the_runtime_does_not_see() -> None:
+    hidden = [
+        {"index": index, "pci_address": f"0000:0{index}:00.0", "reason": "not in the CDI file"} for index in (1, 6)
+    ]
+    facts = {**facts_for(CATALOGUE, "H200", 8), "hidden": hidden}
+    plan = plan_of(facts, layout="1x4")
+    assert warned(plan, "hidden-gpu") == Warn("hidden-gpu", "warn", "GPU 1 (0000:01:00.0): not in the CDI file")
+
+
+def test_unknown_devices_beside_known_gpus() -> None:
+    facts = {
+        **facts_for(CATALOGUE, "H200", 8),
+        "unknown": [{"pci_address": "0000:c1:00.0", "pci_id": "1002:ffff"}],
+    }
+    assert warned(plan_of(facts), "unknown-gpu") == Warn(
+        "unknown-gpu", "warn", "0000:c1:00.0 (1002:ffff) looks like a GPU, is not in the catalogue and is not used"
+    )
+
+
+WISHES: list[tuple[dict[str, t.Any], str | None, str]] = [
+    (
+        {"model": "M3"},
+        None,
+        "unknown model M3: set fleet_model to one of MiniMax-M2, MiniMax-M2.1, MiniMax-M2.5, MiniMax-M2.7",
+    ),
+    ({"profile": "lax"}, None, "unknown profile lax: set fleet_profile to one of hardened, cookbook"),
+    (
+        {"context_length": 300000},
+        "context",
+        "fleet_context_length is 300000: MiniMax-M2.7 takes 1 to 204800 tokens; set it within that, or leave it out",
+    ),
+    (
+        {"context_length": 0, "model": "M2.5"},
+        "context",
+        "fleet_context_length is 0: MiniMax-M2.5 takes 1 to 196608 tokens; set it within that, or leave it out",
+    ),
+    *[
+        (
+            {"mem_fraction_static": fraction},
+            None,
+            f"fleet_mem_fraction_static is {fraction:g}: it is the share of a GPU's memory for weights and KV cache; set it "
+            "above 0 and below 1",
+        )
+        for fraction in (1.5, 1.0, 0.0, -0.5)
+    ],
+    ({"ep": 0}, None, "fleet_ep is 0: set it to 1 for no expert parallelism, or to a size that divides tp"),
+    (
+        {"layout": "2x4", "port": 65535},
+        None,
+        "fleet_port 65535 with 2 instances takes the ports 65535 to 65536: set fleet_port between 1 and 65534",
+    ),
+    (
+        {"layout": "1x8", "port": 0},
+        None,
+        "fleet_port 0 with 1 instances takes the ports 0 to 0: set fleet_port between 1 and 65535",
+    ),
+    (
+        {"extra_args": {"api-key": "hunter2hunter2"}},
+        "server-args",
+        "fleet_server_args.api-key: the plan sets --api-key itself; use fleet_api_key instead",
+    ),
+    (
+        {"extra_args": {"tp": 4}},
+        "server-args",
+        "fleet_server_args.tp: the plan sets --tp itself; use fleet_layout instead",
+    ),
+    (
+        {"extra_args": {"log-level": {"a": 1}}},
+        "server-args",
+        "fleet_server_args.log-level is a dict: give a string, a number, true, or a list of strings and numbers",
+    ),
+    (
         {"allow_known_issues": ("a100",)},
+        None,
         "fleet_allow_known_issues names a100: known are a100-fp8, mi300x-tp4-decode-crash, streaming-tool-calls, "
         "amd-vram-after-kill",
     ),
-]
-
-
-@pytest.mark.parametrize(("gpu", "count", "wishes", "message"), FAILURES)
-def test_no_such_plan(gpu: str, count: int, wishes: dict[str, t.Any], message: str) -> None:
-    assert failure(gpu, count, **wishes) == message
-
-
-FACTS_FAILURES: list[tuple[dict[str, t.Any], str]] = [
     (
-        {"count": 0, "unknown": []},
-        "the host is in the play but has no GPU (no AMD Instinct or NVIDIA data-centre GPU on its PCI bus): take it out of "
-        "the group, or look whether the GPU is passed through to it",
-    ),
-    (
-        {"count": 0, "unknown": [{"pci_address": "0000:c1:00.0", "pci_id": "10de:ffff"}]},
-        "no GPU that the catalogue knows, but 10de:ffff at 0000:c1:00.0: add it to fleet_catalogue (gpus), or take the host "
-        "out of the play",
-    ),
-    ({"problems": ["MIG is on; do this", "and that"]}, "MIG is on; do this; and that"),
-    ({"partitioned": True}, "the GPUs are partitioned: a plan needs whole GPUs"),
-    (
-        {"driver": {"name": None, "version": None, "loaded": False}},
-        "no nvidia driver on the host: lmsysorg/sglang:v0.5.10.post1 (CUDA 12.9.1) needs NVIDIA 575 or newer, or the branch "
-        "535, 550, 560, 565 or 570; install NVIDIA 580",
+        {"sglang_version": "0.5.8"},
+        "image",
+        "there is no image of SGLang 0.5.8 for H200 in the catalogue: set fleet_sglang_version to one of 0.5.9, "
+        "0.5.10.post1, or add the image to fleet_catalogue (images)",
     ),
 ]
 
 
-@pytest.mark.parametrize(("facts", "message"), FACTS_FAILURES)
-def test_hosts_without_a_plan(facts: dict[str, t.Any], message: str) -> None:
-    with pytest.raises(PlanError) as caught:
-        make_plan(CATALOGUE, {**facts_for(CATALOGUE, "H200", 8), **facts}, Wishes())
-    assert str(caught.value) == message
+@pytest.mark.parametrize(("wishes", "rule", "message"), WISHES)
+def test_wishes_that_give_no_plan(wishes: dict[str, t.Any], rule: str | None, message: str) -> None:
+    assert refusal(lambda: plan_for("H200", 8, **wishes)) == (rule, message)
+
+
+def test_the_last_ports_there_are() -> None:
+    assert [one.port for one in plan_for("H200", 8, layout="1x8", port=65535).instances] == [65535]
+    assert [one.port for one in plan_for("H200", 8, layout="2x4", port=65534).instances] == [65534, 65535]
+
+
+@pytest.mark.parametrize(
+    "extra", [{"no-such-option": 1}, {"schedule-policy": "fastest"}, {"log-requests": "yes"}, {"no-such-option": None}]
+)
+def test_extra_arguments_are_held_against_the_parser_s_list(extra: dict[str, t.Any]) -> None:
+    rule, message = refusal(lambda: plan_for("H200", 8, extra_args=extra))
+    assert rule == "server-args"
+    assert message.startswith(f"fleet_server_args.{next(iter(extra))}")
+
+
+def test_a_version_without_a_list_of_arguments_is_told() -> None:
+    image = {**CATALOGUE.data["images"]["v0.5.10.post1"], "sglang_version": "0.5.99"}
+    catalogue = load_catalogue({"images": {"v0.5.99": image}})
+    wishes = {"sglang_version": "0.5.99", "extra_args": {"no-such-option": 1}}
+    assert warned(plan_for("H200", 8, catalogue, **wishes), "unchecked-args") == Warn(
+        "unchecked-args",
+        "warn",
+        "fleet_server_args was not checked: the catalogue has no list of the arguments of SGLang 0.5.99",
+    )
+    assert warned(plan_for("H200", 8, catalogue, sglang_version="0.5.99"), "unchecked-args") is None
+    assert warned(plan_for("H200", 8, extra_args={"log-requests": True}), "unchecked-args") is None
+
+
+def test_extra_arguments_add_change_and_take_away() -> None:
+    plan = plan_for(
+        "MI300X",
+        2,
+        extra_args={
+            "attention-backend": "aiter",
+            "kv-cache-dtype": False,
+            "log-requests": True,
+            "schedule-policy": "lpm",
+        },
+        enable_metrics=True,
+        context_length=65536,
+    )
+    args = plan.instances[0].server_args
+    assert args == {
+        "model-path": "MiniMaxAI/MiniMax-M2.7",
+        "tp-size": 2,
+        "ep-size": 2,
+        "tool-call-parser": "minimax-m2",
+        "reasoning-parser": "minimax-append-think",
+        "trust-remote-code": True,
+        "mem-fraction-static": 0.85,
+        "attention-backend": "aiter",
+        "context-length": 65536,
+        "enable-metrics": True,
+        "log-requests": True,
+        "schedule-policy": "lpm",
+        "host": "127.0.0.1",
+        "port": 30000,
+    }
+    assert list(args)[-2:] == ["host", "port"]
+
+
+def test_a_context_that_is_asked_for_is_what_is_counted() -> None:
+    fit = plan_for("H200", 2, context_length=65536).instances[0].fit
+    assert (fit["kv_tokens"], fit["max_context"], fit["full_length_sequences"]) == (88671, 65536, 1)
+    assert warned(plan_for("H200", 2, context_length=65536), "kv-below-context") is None
+
+
+def test_another_image_keeps_all_else() -> None:
+    mirror = "mirror.example:5000/sglang:v0.5.7-rocm700-mi30x"
+    plan = plan_for("MI300X", 4, model="M2.1", image=mirror)
+    assert plan.image == {
+        "name": "v0.5.7-rocm700-mi30x",
+        "reference": mirror,
+        "sglang_version": "0.5.7",
+        "source_root": "/sgl-workspace/sglang/python/sglang",
+        "user_space": "ROCm 7.0",
+    }
+    assert len(plan.patches) == 2
+    assert f"--label=sglang.fleet.reference={mirror}" in plan.instances[0].container_options
+    assert plan.reasons[2] == f"image {mirror}: asked for"
+
+
+REASONS: list[tuple[str, int, dict[str, t.Any], list[str]]] = [
+    (
+        "H200",
+        8,
+        {},
+        [
+            "layout 1x8: the published command for MiniMax-M2.7 on H200 with 8 GPUs",
+            "ep 8: the published rule for MiniMax-M2.7 on nvidia with 8 GPUs",
+            "image v0.5.10.post1: published for MiniMax-M2.7 on H200",
+        ],
+    ),
+    (
+        "H200",
+        8,
+        {"layout": "2x4", "ep": 2},
+        [
+            "layout 2x4: asked for; the published generator offers 4 GPUs an instance",
+            "ep 2: asked for",
+            "image v0.5.10.post1: published for MiniMax-M2.7 on H200",
+        ],
+    ),
+    (
+        "H200",
+        8,
+        {"model": "M2", "layout": "1x8"},
+        [
+            "layout 1x8: asked for; it follows the model's rules, the published generator offers nothing there",
+            "ep 8: without it a GPU's slice of an expert is no whole number of FP8 blocks",
+            "image v0.5.10.post1: the one for this hardware",
+        ],
+    ),
+    (
+        "MI300X",
+        4,
+        {"model": "M2"},
+        [
+            "layout 1x4: the published command for MiniMax-M2 on MI300X with 4 GPUs",
+            "no ep: tp 4 needs none",
+            "image v0.5.7-rocm700-mi30x: published for MiniMax-M2 on MI300X",
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("gpu", "count", "wishes", "reasons"), REASONS)
+def test_a_sentence_for_each_choice(gpu: str, count: int, wishes: dict[str, t.Any], reasons: list[str]) -> None:
+    assert plan_for(gpu, count, **wishes).reasons == reasons
+
+
+def test_rules_lifted_by_a_newer_image() -> None:
+    """An image of 0.5.11 lets tp exceed the KV heads, and skips the block check on ROCm."""
+    image = {**CATALOGUE.data["images"]["v0.5.7-rocm700-mi30x"], "sglang_version": "0.5.11"}
+    newer = load_catalogue({"images": {"new": image}, "models": {"M2.1": {"images": {"mi30x": "new"}}}})
+    assert plan_for("MI300X", 8, newer, model="M2.1", layout="1x8").instances[0].ep == 1
+    assert plan_for("MI300X", 16, newer, model="M2.1", layout="1x16").instances[0].tp == 16
+
+
+def test_to_dict_is_plain_data() -> None:
+    plan = plan_for("MI300X", 8, model="M2.1").to_dict()
+    assert json.loads(json.dumps(plan)) == plan
+    assert list(plan) == [
+        "model",
+        "model_path",
+        "gpu",
+        "count",
+        "vendor",
+        "memory_mib",
+        "image",
+        "patches",
+        "profile",
+        "layout",
+        "instances",
+        "idle_gpus",
+        "warnings",
+        "reasons",
+    ]
+    assert list(plan["instances"][0]) == [
+        "name",
+        "gpus",
+        "address",
+        "port",
+        "tp",
+        "ep",
+        "args",
+        "server_args",
+        "environment",
+        "container_options",
+        "command_line",
+        "fit",
+    ]
+    assert {key: plan[key] for key in ("model", "model_path", "gpu", "count", "vendor", "memory_mib", "profile")} == {
+        "model": "MiniMax-M2.1",
+        "model_path": "MiniMaxAI/MiniMax-M2.1",
+        "gpu": "MI300X",
+        "count": 8,
+        "vendor": "amd",
+        "memory_mib": 196592,
+        "profile": "hardened",
+    }
+    assert plan["warnings"][0] == {
+        "id": "licence",
+        "severity": "note",
+        "message": "licence of MiniMax-M2.1: modified MIT",
+        "url": None,
+    }
+
+
+# Drivers.
+ABSENT = (
+    "no amdgpu driver on the host: lmsysorg/sglang:v0.5.10.post1-rocm720-mi30x (ROCm 7.2) needs amdgpu 30.10 (module 6.14.14) "
+    "or newer; install amdgpu 30.30"
+)
+
+
+def test_a_driver_that_is_missing() -> None:
+    facts = {**facts_for(CATALOGUE, "MI300X", 8), **NO_DRIVER}
+    assert refusal(lambda: plan_of(facts)) == ("driver", ABSENT)
+    plan = make_plan(CATALOGUE, facts, Wishes(), require_driver=False)
+    assert warned(plan, "driver") == Warn("driver", "warn", ABSENT)
+
+
+def test_a_driver_without_a_version_is_a_warning() -> None:
+    facts = {**facts_for(CATALOGUE, "MI300X", 8), **NO_VERSION}
+    assert warned(plan_of(facts), "driver-version") == Warn(
+        "driver-version",
+        "warn",
+        "the amdgpu driver tells no version (the kernel's own does not), so it was not compared with the amdgpu 30.10 (module "
+        "6.14.14) that the image asks for",
+    )
 
 
 def test_gpus_without_device_nodes() -> None:
     facts = facts_for(CATALOGUE, "H200", 4)
     facts["devices"][2]["nodes"] = []
-    with pytest.raises(PlanError) as caught:
-        make_plan(CATALOGUE, facts, Wishes())
-    assert str(caught.value) == (
-        "GPU 2 without a device node: the driver made none; look at the kernel log (dmesg) of the host"
-    )
-
-
-def test_a_plan_before_the_driver() -> None:
-    facts = {**facts_for(CATALOGUE, "MI300X", 8), "driver": {"name": None, "version": None, "loaded": False}}
-    plan = make_plan(CATALOGUE, facts, Wishes(), require_driver=False)
-    assert (
-        "no amdgpu driver on the host: lmsysorg/sglang:v0.5.10.post1-rocm720-mi30x (ROCm 7.2) needs amdgpu 30.10 (module "
-        "6.14.14) or newer; install amdgpu 30.30"
-    ) in plan.warnings
-
-
-def test_a_driver_without_a_version_is_a_warning() -> None:
-    facts = {**facts_for(CATALOGUE, "MI300X", 8), "driver": {"name": "amdgpu", "version": None, "loaded": True}}
-    assert (
-        "the amdgpu driver tells no version (the kernel's own does not), so it was not compared with the amdgpu 30.10 "
-        "(module 6.14.14) that the image asks for"
-    ) in make_plan(CATALOGUE, facts, Wishes()).warnings
+    said = "GPU 2 without a device node: the driver made none; look at the kernel log (dmesg) of the host"
+    assert refusal(lambda: plan_of(facts)) == ("driver", said)
+    assert warned(make_plan(CATALOGUE, facts, Wishes(), require_driver=False), "driver") == Warn("driver", "warn", said)
+    # A GPU that stays idle needs none, nor does a container that sees all of /dev.
+    assert warned(plan_of(facts, layout="1x2"), "driver") is None
+    assert warned(plan_of(facts, profile="cookbook"), "driver") is None
 
 
 NVIDIA_12 = (
@@ -375,8 +825,8 @@ DRIVERS: list[tuple[str, str, str | None]] = [
     (
         "v0.5.7-rocm700-mi30x",
         "6.12.12",
-        "the amdgpu driver is 6.12.12: lmsysorg/sglang:v0.5.7-rocm700-mi30x (ROCm 7.0) needs amdgpu 30.10 (module 6.14.14) "
-        "or newer; install amdgpu 30.30",
+        "the amdgpu driver is 6.12.12: lmsysorg/sglang:v0.5.7-rocm700-mi30x (ROCm 7.0) needs amdgpu 30.10 (module 6.14.14) or "
+        "newer; install amdgpu 30.30",
     ),
 ]
 
@@ -391,337 +841,3 @@ def test_driver_that_is_not_loaded() -> None:
     assert check_driver(CATALOGUE.images["v0.5.10.post1"], {"name": "nvidia", "version": None, "loaded": False}) == (
         "the nvidia driver is installed but not loaded: run `modprobe nvidia` or reboot the host"
     )
-
-
-CAPACITIES: list[tuple[str, int, int, int]] = [
-    # MiniMax's own guide: 4 x 96 GB holds 400K tokens in all, 8 x 144 GB holds 3M (BF16 cache).
-    ("H100-94GB", 4, 96 * 10**9 // 2**20, 400_000),
-    ("H200", 8, 144 * 10**9 // 2**20, 3_000_000),
-]
-
-
-@pytest.mark.parametrize(("gpu", "count", "memory_mib", "tokens"), CAPACITIES)
-def test_published_capacities_within_15_percent(gpu: str, count: int, memory_mib: int, tokens: int) -> None:
-    facts = facts_for(CATALOGUE, gpu, count, memory_mib)
-    memory = make_plan(CATALOGUE, facts, Wishes(layout=f"1x{count}")).memory
-    assert abs(memory.kv_tokens - tokens) / tokens < 0.15
-
-
-def test_fp8_cache_holds_twice_the_tokens() -> None:
-    half = plan_for("MI300X", 4, layout="1x4", extra_args={"kv-cache-dtype": "auto"}).memory.kv_tokens
-    assert abs(plan_for("MI300X", 4, layout="1x4").memory.kv_tokens - 2 * half) <= 2
-
-
-def test_context_beyond_the_cache_is_a_warning() -> None:
-    plan = plan_for("H200", 2)
-    assert plan.memory.longest_context == plan.memory.kv_tokens == 103102
-    assert (
-        "the KV cache of an instance holds 103102 tokens, less than the context of 204800: longer requests are refused"
-    ) in plan.warnings
-
-
-def test_every_legal_layout_keeps_the_rules() -> None:
-    """The rules written a second time, over every layout of every model on every GPU."""
-    seen = 0
-    for model, entry in CATALOGUE.models.items():
-        for gpu in CATALOGUE.gpus:
-            for instances in range(1, 9):
-                for size in range(1, 17):
-                    wishes = {"model": model, "layout": f"{instances}x{size}", "allow_known_issues": ("a100-fp8",)}
-                    try:
-                        plan = plan_for(gpu, 8, **wishes)
-                    except PlanError:
-                        continue
-                    seen += 1
-                    taken = [index for one in plan.instances for index in one.gpus]
-                    assert len(taken) == len(set(taken)) == instances * size <= 8
-                    for one in plan.instances:
-                        assert 48 % one.tp == 0
-                        assert 8 % one.tp == 0
-                        assert (1536 * one.ep // one.tp) % 128 == 0
-                        assert one.tp % one.ep == 0
-                    weights = entry.architecture.weights_bytes / size
-                    assert weights < 0.85 * CATALOGUE.gpus[gpu].memory_mib * 2**20
-    assert seen > 150
-
-
-def test_known_issue_that_is_allowed_is_a_warning() -> None:
-    warnings = plan_for("A100", 8, allow_known_issues=("a100-fp8",)).warnings
-    assert any(warning.startswith("known issue a100-fp8: ") for warning in warnings)
-
-
-ISSUES: list[tuple[str, int, dict[str, t.Any], bool]] = [
-    ("MI300X", 4, {"layout": "1x4"}, True),
-    ("MI300X", 8, {"layout": "1x8"}, False),
-    ("MI325X", 4, {"layout": "1x4"}, False),
-    ("MI300X", 4, {"layout": "1x4", "model": "M2.1"}, False),
-    ("MI300X", 4, {"layout": "1x4", "extra_args": {"attention-backend": "aiter"}}, False),
-]
-
-
-@pytest.mark.parametrize(("gpu", "count", "wishes", "met"), ISSUES)
-def test_four_mi300x_are_warned_of(gpu: str, count: int, wishes: dict[str, t.Any], met: bool) -> None:
-    warnings = plan_for(gpu, count, **wishes).warnings
-    assert any(warning.startswith("known issue mi300x-tp4-decode-crash: ") for warning in warnings) is met
-
-
-def test_extra_arguments_add_change_and_take_away() -> None:
-    args = (
-        plan_for(
-            "MI300X",
-            2,
-            extra_args={
-                "attention-backend": "aiter",
-                "kv-cache-dtype": False,
-                "log-requests": True,
-                "schedule-policy": "lpm",
-            },
-            enable_metrics=True,
-            context_length=65536,
-        )
-        .instances[0]
-        .server_args
-    )
-    assert args == {
-        "model-path": "MiniMaxAI/MiniMax-M2.7",
-        "tp-size": 2,
-        "ep-size": 2,
-        "tool-call-parser": "minimax-m2",
-        "reasoning-parser": "minimax-append-think",
-        "trust-remote-code": True,
-        "mem-fraction-static": 0.85,
-        "attention-backend": "aiter",
-        "context-length": 65536,
-        "enable-metrics": True,
-        "log-requests": True,
-        "schedule-policy": "lpm",
-        "host": "127.0.0.1",
-        "port": 30000,
-    }
-    assert list(args)[-2:] == ["host", "port"]
-
-
-def test_command_line_quotes_and_spreads_lists() -> None:
-    assert command_line({"cuda-graph-bs": [1, 2], "json-model-override-args": '{"a": 1}', "x": True}) == (
-        "python3 -m sglang.launch_server --cuda-graph-bs 1 2 --json-model-override-args '{\"a\": 1}' --x"
-    )
-
-
-def test_another_image_keeps_all_else() -> None:
-    plan = plan_for("MI300X", 4, model="M2.1", image="mirror.example:5000/sglang:v0.5.7-rocm700-mi30x")
-    assert plan.image["reference"] == "mirror.example:5000/sglang:v0.5.7-rocm700-mi30x"
-    assert plan.image["sglang_version"] == "0.5.7"
-    assert len(plan.patches) == 2
-    assert "--label=sglang.fleet.reference=mirror.example:5000/sglang:v0.5.7-rocm700-mi30x" in (
-        plan.instances[0].container_options
-    )
-
-
-def amd_facts(count: int) -> dict[str, t.Any]:
-    return {**facts_for(CATALOGUE, "MI300X", count), "render_gid": 992, "video_gid": 44}
-
-
-def test_hardened_amd() -> None:
-    plan = make_plan(CATALOGUE, amd_facts(4), Wishes(layout="2x2"))
-    assert plan.instances[1].container_options == [
-        "--network=host",
-        "--ipc=private",
-        "--shm-size=16g",
-        "--ulimit=memlock=-1",
-        "--ulimit=stack=67108864",
-        "--init",
-        "--device=/dev/kfd",
-        "--device=/dev/dri/renderD130",
-        "--device=/dev/dri/renderD131",
-        "--group-add=44",
-        "--group-add=992",
-        "--cap-add=SYS_PTRACE",
-        "--security-opt=seccomp=unconfined",
-        f"--volume={WEIGHTS}:/root/.cache/huggingface",
-        f"--label=sglang.fleet.reference={MI30X}",
-    ]
-
-
-def test_hardened_nvidia() -> None:
-    plan = plan_for("H200", 8, layout="2x4", weights_dir="/data/hf")
-    assert plan.instances[1].container_options == [
-        "--network=host",
-        "--ipc=private",
-        "--shm-size=32g",
-        "--ulimit=memlock=-1",
-        "--ulimit=stack=67108864",
-        "--init",
-        '--gpus="device=4,5,6,7"',
-        "--device=/dev/nvidiactl",
-        "--device=/dev/nvidia-uvm",
-        "--device=/dev/nvidia-uvm-tools",
-        "--device=/dev/nvidia4",
-        "--device=/dev/nvidia5",
-        "--device=/dev/nvidia6",
-        "--device=/dev/nvidia7",
-        "--security-opt=no-new-privileges",
-        "--volume=/data/hf:/root/.cache/huggingface",
-        f"--label=sglang.fleet.reference={CUDA}",
-    ]
-
-
-def uuid(index: int) -> str:
-    return f"GPU-1b5cbdf0-8f1a-44ba-9a6c-{index:012x}"
-
-
-UNKNOWN_NVIDIA = {"pci_address": "0000:01:00.0", "pci_id": "10de:ffff"}
-
-
-def nvidia_facts(count: int, unknown: list[dict[str, str]], without_uuid: tuple[int, ...] = ()) -> dict[str, t.Any]:
-    facts = {**facts_for(CATALOGUE, "H200", count), "unknown": unknown}
-    for index, device in enumerate(facts["devices"]):
-        device["uuid"] = None if index in without_uuid else uuid(index)
-    return facts
-
-
-def gpus_option(facts: dict[str, t.Any], **wishes: t.Any) -> str:
-    options = make_plan(CATALOGUE, facts, Wishes(**wishes)).instances[-1].container_options
-    return next(option for option in options if option.startswith("--gpus="))
-
-
-def test_gpus_are_named_by_uuid() -> None:
-    """Docker counts every GPU of the host, the plan those that the catalogue knows: numbers need not agree."""
-    facts = nvidia_facts(4, [UNKNOWN_NVIDIA])
-    assert gpus_option(facts, layout="2x2") == f'--gpus="device={uuid(2)},{uuid(3)}"'
-
-
-def test_gpus_without_uuid_are_named_by_number_where_that_is_certain() -> None:
-    amd = {"pci_address": "0000:01:00.0", "pci_id": "1002:ffff"}
-    assert gpus_option(nvidia_facts(4, [amd], (3,)), layout="2x2") == '--gpus="device=2,3"'
-
-
-def test_gpus_without_uuid_beside_unknown_ones_are_refused() -> None:
-    facts = nvidia_facts(4, [UNKNOWN_NVIDIA], (1, 3))
-    with pytest.raises(PlanError) as caught:
-        make_plan(CATALOGUE, facts, Wishes(layout="1x4"))
-    assert str(caught.value) == (
-        "the driver tells no UUID of GPUs 1, 3, and the host has 10de:ffff at 0000:01:00.0 besides, which the catalogue "
-        "does not know: by number the wrong GPUs could be taken; run nvidia-smi on the host to see that its driver works, "
-        "or add the others to fleet_catalogue (gpus), or take them out of the host"
-    )
-    assert gpus_option(facts, layout="1x4", profile="cookbook") == "--gpus=all"
-
-
-def test_issues_that_are_notes_warn_of_nothing() -> None:
-    plan = plan_for("MI300X", 8)
-    assert [note for note in plan.notes if note.startswith("known issue amd-vram-after-kill: ")]
-    assert not [warning for warning in plan.warnings if "amd-vram-after-kill" in warning]
-    assert not [note for note in plan_for("H200", 8).notes if note.startswith("known issue")]
-
-
-LAYOUT_ARGS = [
-    *("dp-size", "data-parallel-size", "pp-size", "pipeline-parallel-size", "nnodes", "node-rank"),
-    *("dist-init-addr", "gpu-id-step"),
-]
-
-
-@pytest.mark.parametrize("name", LAYOUT_ARGS)
-def test_arguments_that_change_the_gpu_count_are_refused(name: str) -> None:
-    assert extra_arg_problem(name, 2) == (
-        f"fleet_server_args.{name}: --{name} changes how many GPUs a server takes, or which; the layout of one node is "
-        "what is planned: remove it and use fleet_layout"
-    )
-
-
-@pytest.mark.parametrize("name", ["ssl-keyfile", "ssl-certfile", "ssl-keyfile-password", "enable-ssl-refresh"])
-def test_tls_arguments_are_refused(name: str) -> None:
-    assert extra_arg_problem(name, "/etc/x") == (
-        f"fleet_server_args.{name}: the servers speak plain HTTP; remove it and let a proxy or gateway in front of them "
-        "do TLS"
-    )
-
-
-@pytest.mark.parametrize("name", ["hf-token", "token", "s3-secret", "db-password", "api-key-file", "client-secret-id"])
-def test_secret_arguments_are_refused_unseen(name: str) -> None:
-    problem = extra_arg_problem(name, "hunter2")
-    assert problem is not None
-    assert problem.startswith(f"fleet_server_args.{name}: its value is a secret")
-    assert "hunter2" not in problem
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "max-total-tokens",
-        "tokenizer-path",
-        "skip-tokenizer-init",
-        "speculative-token-map",
-        "num-reserved-decode-tokens",
-    ],
-)
-def test_counts_of_tokens_are_no_secrets(name: str) -> None:
-    assert extra_arg_problem(name, 1) is None
-
-
-def test_cookbook_amd_is_the_published_line() -> None:
-    """The page's docker run, less -d -it, name, image and shell; weights and label follow."""
-    published = (
-        "--ipc=host --network=host --privileged --cap-add=CAP_SYS_ADMIN --device=/dev/kfd --device=/dev/dri --device=/dev/mem "
-        "--group-add video --cap-add=SYS_PTRACE --security-opt seccomp=unconfined -v /:/work -e SHELL=/bin/bash"
-    )
-    words = published.replace("-v ", "--volume ").replace("-e ", "--env ").split()
-    joined = [
-        f"{word}={words[index + 1]}" if index + 1 < len(words) and not words[index + 1].startswith("--") else word
-        for index, word in enumerate(words)
-        if word.startswith("--")
-    ]
-    options = (
-        make_plan(CATALOGUE, amd_facts(8), Wishes(model="M2.1", profile="cookbook")).instances[0].container_options
-    )
-    assert options[:-2] == joined
-    assert options[-2] == f"--volume={WEIGHTS}:/root/.cache/huggingface"
-
-
-def test_cookbook_nvidia_and_the_first_gpu_of_each_instance() -> None:
-    plan = plan_for("H200", 8, profile="cookbook", layout="2x4")
-    assert plan.instances[0].container_options == [
-        "--gpus=all",
-        "--shm-size=32g",
-        "--ipc=host",
-        "--network=host",
-        f"--volume={WEIGHTS}:/root/.cache/huggingface",
-        f"--label=sglang.fleet.reference={CUDA}",
-    ]
-    assert [one.server_args.get("base-gpu-id") for one in plan.instances] == [None, 4]
-
-
-def test_unknown_placeholder() -> None:
-    with pytest.raises(PlanError) as caught:
-        expand_option("--device={gpu}", {"gpu_node": []})
-    assert str(caught.value) == "container option --device={gpu}: unknown placeholder {gpu}; known: gpu_node"
-
-
-@pytest.mark.parametrize("name", ["m2.7", "MiniMax-M2.7", "MiniMaxAI/MiniMax-M2.7"])
-def test_names_of_a_model(name: str) -> None:
-    assert plan_for("H200", 8, model=name).model == {"name": "M2.7", "id": "MiniMaxAI/MiniMax-M2.7"}
-
-
-def test_to_dict_is_plain_data() -> None:
-    plan = plan_for("MI300X", 8, model="M2.1").to_dict()
-    assert json.loads(json.dumps(plan)) == plan
-    assert list(plan) == ["model", "gpu", "image", "patches", "profile", "instances", "memory", "warnings", "notes"]
-    assert list(plan["instances"][0]) == [
-        "name",
-        "gpus",
-        "address",
-        "port",
-        "tp",
-        "ep",
-        "server_args",
-        "command_line",
-        "container_options",
-    ]
-    assert plan["gpu"] == {"model": "MI300X", "count": 8, "vendor": "amd", "memory_mib": 196592}
-
-
-def test_rules_lifted_by_a_newer_image() -> None:
-    """An image of 0.5.11 lets tp exceed the KV heads, and skips the block check on ROCm."""
-    image = {**CATALOGUE.data["images"]["v0.5.7-rocm700-mi30x"], "sglang_version": "0.5.11"}
-    newer = load_catalogue({"images": {"new": image}, "models": {"M2.1": {"images": {"mi30x": "new"}}}})
-    assert plan_for("MI300X", 8, newer, model="M2.1", layout="1x8").instances[0].ep == 1
-    assert plan_for("MI300X", 16, newer, model="M2.1", layout="1x16").instances[0].tp == 16

@@ -19,7 +19,12 @@ ZERO: dict[str, Any] = {"name": "0", "address": "127.0.0.1", "port": 30000, "tp"
 ONE: dict[str, Any] = {"name": "1", "address": "127.0.0.1", "port": 30001, "tp": 4}
 UP = {"unit": "active", "outdated": False, "answers": True}
 IMAGE = {"id": "sha256:aa", "reference": "lmsysorg/sglang:v1"}
-PLAN = {"model": {"id": "MiniMaxAI/MiniMax-M2.7"}, "patches": [{"name": "p", "why": "x"}], "instances": [ZERO, ONE]}
+PLAN = {
+    "model": "MiniMax-M2.7",
+    "model_path": "MiniMaxAI/MiniMax-M2.7",
+    "patches": [{"name": "p", "why": "x"}],
+    "instances": [ZERO, ONE],
+}
 
 
 @pytest.mark.parametrize(

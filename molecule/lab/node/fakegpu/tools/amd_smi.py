@@ -2,12 +2,15 @@
 """A stand-in for amd-smi: list, static, version, metric and process, as JSON in the real tool's shapes."""
 
 import json
+import os
 import sys
 
 with open("/run/fakegpu/state.json") as handle:
     STATE = json.load(handle)
 PARTITIONS = 8 if "cpx" in STATE["options"] else 1
 NEWER = STATE["rocm"].split(".")[0] >= "7"  # from ROCm 7 on, lists come wrapped as {"gpu_data": […]}
+# Without a version file amd-smi gives the kernel's release.
+DRIVER = os.uname().release if "inbox" in STATE["options"] else STATE["driver"]
 
 
 def devices():
@@ -52,7 +55,7 @@ def static(wanted):
                 "target_graphics_version": STATE["gfx"],
             },
             "bus": {"bdf": bdf(gpu, part), "max_pcie_width": 16, "pcie_interface_version": "Gen 5", "slot_type": "OAM"},
-            "driver": {"name": "amdgpu", "version": STATE["driver"]},
+            "driver": {"name": "amdgpu", "version": DRIVER},
             "vram": {
                 "type": "HBM3",
                 "vendor": "HYNIX",
@@ -71,13 +74,13 @@ def static(wanted):
 
 
 def metric():
-    used = {"value": STATE["used_mib"], "unit": "MB"}
-    total = {"value": STATE["memory_mib"], "unit": "MB"}
-    free = {"value": STATE["memory_mib"] - STATE["used_mib"], "unit": "MB"}
-    rows = [
-        {"gpu": number, "mem_usage": {"total_vram": total, "used_vram": used, "free_vram": free}}
-        for number, _gpu, _part in devices()
-    ]
+    rows = []
+    for number, gpu, _part in devices():
+        with open("/sys/bus/pci/devices/{}/mem_info_vram_used".format(gpu["bus"])) as handle:
+            used = int(handle.read()) >> 20
+        sizes = {"total_vram": STATE["memory_mib"], "used_vram": used, "free_vram": STATE["memory_mib"] - used}
+        usage = {name: {"value": value, "unit": "MB"} for name, value in sizes.items()}
+        rows.append({"gpu": number, "mem_usage": usage})
     return {"gpu_data": rows} if NEWER else rows
 
 
@@ -94,7 +97,7 @@ def version():
             "version": tool,
             "amdsmi_library_version": tool.split("+")[0],
             "rocm_version": STATE["rocm"],
-            "amdgpu_version": STATE["driver"],
+            "amdgpu_version": DRIVER,
         }
     ]
 

@@ -2,12 +2,25 @@
 """A stand-in for nvidia-smi: the answers that scripts ask for, in the real tool's formats."""
 
 import json
+import os
 import sys
 
 with open("/run/fakegpu/state.json") as handle:
     STATE = json.load(handle)
 MIG = "mig" in STATE["options"]
 MIB, W = "MiB", "W"
+HELD = "/run/fakegpu/held.json"
+LEGEND = """
+Legend:
+
+  X    = Self
+  SYS  = Connection traversing PCIe as well as the SMP interconnect between NUMA nodes (e.g., QPI/UPI)
+  NODE = Connection traversing PCIe as well as the interconnect between PCIe Host Bridges within a NUMA node
+  PHB  = Connection traversing PCIe as well as a PCIe Host Bridge (typically the CPU)
+  PXB  = Connection traversing multiple PCIe bridges (without traversing the PCIe Host Bridge)
+  PIX  = Connection traversing at most a single PCIe bridge
+  NV#  = Connection traversing a bonded set of # NVLinks
+"""
 
 
 def bus_id(gpu):
@@ -15,10 +28,43 @@ def bus_id(gpu):
 
 
 ALIASES = {"gpu_name": "name", "gpu_uuid": "uuid", "gpu_bus_id": "pci.bus_id"}
+APP_UNITS = {"used_gpu_memory": MIB, **dict.fromkeys(("pid", "process_name", "gpu_uuid", "gpu_name", "gpu_bus_id"))}
+APP_ALIASES = {"name": "process_name", "used_memory": "used_gpu_memory"}
+
+
+def held():
+    """What hold.py noted down: (GPU, PID, MiB) of processes that live."""
+    rows = []
+    if os.path.exists(HELD):
+        with open(HELD) as handle:
+            rows = json.load(handle)
+    return [
+        (gpu, row["pid"], row["mib"])
+        for gpu in STATE["gpus"]
+        for row in rows
+        if gpu["index"] in row["gpus"] and os.path.isdir("/proc/{}".format(row["pid"]))
+    ]
+
+
+def app_fields(row):
+    """Every field that --query-compute-apps knows, of one process on one GPU."""
+    gpu, pid, mib = row
+    with open(f"/proc/{pid}/cmdline") as handle:
+        name = handle.read().split("\0")[0]
+    values = {
+        "pid": pid,
+        "process_name": name or "[Not Found]",
+        "used_gpu_memory": mib,
+        "gpu_uuid": "GPU-" + gpu["uuid"],
+        "gpu_name": STATE["name"],
+        "gpu_bus_id": bus_id(gpu),
+    }
+    return {key: (value, APP_UNITS[key]) for key, value in values.items()}
 
 
 def fields(gpu):
     """Every field that --query-gpu knows: its value and its unit, if it has one."""
+    used = STATE["used_mib"] + sum(mib for holder, _pid, mib in held() if holder is gpu)
     return {
         "index": (gpu["index"], None),
         "count": (STATE["count"], None),
@@ -27,8 +73,8 @@ def fields(gpu):
         "driver_version": (STATE["driver"], None),
         "compute_cap": (STATE["compute_cap"], None),
         "memory.total": (STATE["memory_mib"], MIB),
-        "memory.used": (STATE["used_mib"], MIB),
-        "memory.free": (STATE["memory_mib"] - STATE["used_mib"], MIB),
+        "memory.used": (used, MIB),
+        "memory.free": (STATE["memory_mib"] - used, MIB),
         "memory.reserved": (0, MIB),
         "pci.bus_id": (bus_id(gpu), None),
         "pci.domain": ("0x" + gpu["bus"][:4].upper(), None),
@@ -79,25 +125,43 @@ def chosen(words):
     return found
 
 
-def query(asked, formats, gpus):
-    """--query-gpu: any fields in the order asked for."""
+def query(asked, formats, units, rows, aliases):
+    """--query-gpu and its like: any of the fields that have an entry in `units`, in the order asked for."""
     names = [name.strip() for name in asked.split(",")]
-    keys = [ALIASES.get(name, name) for name in names]
-    known = fields(STATE["gpus"][0])
+    keys = [aliases.get(name, name) for name in names]
     for name, key in zip(names, keys, strict=True):
-        if key not in known:
+        if key not in units:
             print(f'Field "{name}" is not a valid field to query.\n')
             sys.exit(2)
     if "csv" not in formats:
         print("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.\n")
         sys.exit(2)
     if "noheader" not in formats:
-        units = [known[key][1] for key in keys]
-        print(", ".join(name + (f" [{unit}]" if unit else "") for name, unit in zip(names, units, strict=True)))
-    for gpu in gpus:
-        cells = [fields(gpu)[key] for key in keys]
+        units_of = [units[key] for key in keys]
+        print(", ".join(name + (f" [{unit}]" if unit else "") for name, unit in zip(names, units_of, strict=True)))
+    for row in rows:
+        cells = [row[key] for key in keys]
         with_units = "nounits" not in formats
         print(", ".join(f"{value} {unit}" if unit and with_units else str(value) for value, unit in cells))
+
+
+def matrix():
+    """topo -m: NVLink between all GPUs through the switches, or PCIe within and across the CPUs' halves."""
+    gpus = STATE["gpus"]
+    print("\t" + "".join(f"GPU{gpu['index']}\t" for gpu in gpus) + "CPU Affinity\tNUMA Affinity\tGPU NUMA ID")
+    for gpu in gpus:
+        row = "GPU{}\t".format(gpu["index"])
+        for other in gpus:
+            if other is gpu:
+                cell = " X "
+            elif "nonvlink" in STATE["options"] or not STATE.get("nvlinks"):
+                cell = "NODE" if other["numa"] == gpu["numa"] else "SYS"
+            else:
+                cell = "NV{}".format(STATE["nvlinks"])
+            row += cell + "\t"
+        cpus = "56-111,168-223" if gpu["numa"] else "0-55,112-167"
+        print(f"{row}{cpus}\t{gpu['numa']}\t\tN/A")
+    print(LEGEND, end="")
 
 
 def listing(gpus):
@@ -116,7 +180,7 @@ def table(gpus):
     for gpu in gpus:
         print(
             f"| {gpu['index']:>3}  {STATE['name']:<24} {bus_id(gpu)}"
-            f" | {STATE['used_mib']:>6}MiB / {STATE['memory_mib']:>6}MiB |"
+            f" | {fields(gpu)['memory.used'][0]:>6}MiB / {STATE['memory_mib']:>6}MiB |"
         )
 
 
@@ -128,10 +192,16 @@ def main():
     if "-L" in words or "--list-gpus" in words:
         listing(gpus)
     elif "--query-gpu" in options:
-        query(options["--query-gpu"], formats, gpus)
-    elif any(key in options for key in ("--query-compute-apps", "--query-accounted-apps")):
+        units = {name: unit for name, (_value, unit) in fields(STATE["gpus"][0]).items()}
+        query(options["--query-gpu"], formats, units, [fields(gpu) for gpu in gpus], ALIASES)
+    elif "--query-compute-apps" in options:
+        rows = [app_fields(row) for row in held() if row[0] in gpus]
+        query(options["--query-compute-apps"], formats, APP_UNITS, rows, APP_ALIASES)
+    elif "--query-accounted-apps" in options:
         if "noheader" not in formats:
-            print(next(iter(options.values())).replace(",", ", "))
+            print(options["--query-accounted-apps"].replace(",", ", "))
+    elif words in (["topo", "-m"], ["topo", "--matrix"]):
+        matrix()
     elif "--version" in words:
         print(
             "NVIDIA-SMI version  : {}\nNVML version        : {}".format(

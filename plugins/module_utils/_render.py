@@ -1,0 +1,98 @@
+# Copyright (c) 2026 SGLang Fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A plan as texts to copy: the server's command, a ``docker run`` line, inventory variables. Pure.
+
+Each takes the plan as a mapping (Plan.to_dict()).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import typing as t
+from dataclasses import fields
+
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes
+from ansible_collections.sglang.fleet.plugins.module_utils._server_args import COMMAND
+
+_Plan = t.Mapping[str, t.Any]
+#: a wish -> its inventory variable, where that is not fleet_<wish>
+_VARIABLES: t.Final = {"extra_args": "fleet_server_args"}
+
+
+def command(plan: _Plan, instance: _Plan) -> str:
+    """The server's command, an argument a line, as it is typed in the container of the plan's image."""
+    del plan
+    settings = [f"{name}={shlex.quote(value)}" for name, value in instance["environment"].items()]
+    return _lines(" ".join([*settings, *COMMAND]), _options(instance["args"]))
+
+
+def docker_run(plan: _Plan, instance: _Plan) -> str:
+    """``docker run`` with the plan's container options; an image that needs patches gets them before the server starts."""
+    options = [*instance["container_options"], plan["image"]["reference"]]
+    start = f"docker run --detach --name sglang-{instance['name']}"
+    patches = [patch_command(patch, plan["image"]["source_root"]) for patch in plan["patches"]]
+    if not patches:
+        return _lines(start, [*map(shlex.quote, options), " ".join(COMMAND), *_options(instance["args"])])
+    script = " && ".join([*patches, "exec " + " ".join([*COMMAND, *map(shlex.quote, instance["args"])])])
+    return _lines(start, [*map(shlex.quote, options), f"bash -c {shlex.quote(script)}"])
+
+
+def patch_command(patch: t.Mapping[str, str], source_root: str) -> str:
+    """A patch as a shell command in a container of the unpatched image, which fails where there is nothing to patch."""
+    file = f"{source_root}/{patch['file']}"
+    if patch["action"] == "rename":
+        return f"mv {shlex.quote(file)} {shlex.quote(source_root + '/' + patch['to'])}"
+    if patch["action"] == "comment_line":
+        # The line stands indented in its file, and stays so.
+        line = re.sub(r"([][\\.*^$/])", r"\\\1", patch["line"])
+        found = f"grep -qx {shlex.quote(f'[[:space:]]*{line}[[:space:]]*')} {shlex.quote(file)}"
+        change = shlex.quote(f"s/^\\([[:space:]]*\\)\\({line}[[:space:]]*\\)$/\\1#\\2/")
+        return f"{found} && sed -i {change} {shlex.quote(file)}"
+    raise ValueError(f"patch {patch['name']}: unknown action {patch['action']}")
+
+
+def inventory(plan: _Plan, wishes: Wishes) -> str:
+    """The group variables that give this plan on hosts with these GPUs: the model, and what was not left to the defaults."""
+    lines = [f"# {plan['count']} x {plan['gpu']}: layout {plan['layout']}, {plan['image']['reference']}"]
+    lines.append(f"fleet_model: {_scalar(plan['model'])}")
+    for field in fields(Wishes):
+        value = getattr(wishes, field.name)
+        default = field.default_factory() if callable(field.default_factory) else field.default
+        if field.name == "model" or value == default:
+            continue
+        value = list(value) if isinstance(value, tuple) else value
+        lines.append(f"{_VARIABLES.get(field.name, f'fleet_{field.name}')}: {_scalar(value)}")
+    return "\n".join(lines)
+
+
+_YAML_WORDS: t.Final = frozenset({"true", "false", "yes", "no", "on", "off", "null", "y", "n"})
+
+
+def _scalar(value: t.Any) -> str:
+    """A value as YAML: plain text where it stays text, else JSON, which is YAML and quotes what needs it."""
+    # A colon at the end would make it a key.
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z/]([A-Za-z0-9._/@:-]*[A-Za-z0-9._/@-])?", value)
+    if plain and value.lower() not in _YAML_WORDS:
+        return str(value)
+    # JSON's pairs of escapes for characters beyond 16 bits are no YAML; what YAML takes for a line's end is escaped.
+    text = json.dumps(value, ensure_ascii=False)
+    return re.sub("[\x7f-\xa0\u2028\u2029\ufeff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def _options(args: t.Sequence[str]) -> list[str]:
+    """An option with its values, quoted for a shell, in one piece each."""
+    pieces: list[str] = []
+    for word in args:
+        if word.startswith("--"):
+            pieces.append(shlex.quote(word))
+        else:
+            pieces[-1] += f" {shlex.quote(word)}"
+    return pieces
+
+
+def _lines(first: str, others: t.Sequence[str]) -> str:
+    return " \\\n  ".join([first, *others])

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 SGLang Fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab's stand-ins for GPU tools print what the parsers read on real nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import AMD_SMI, parse_amd_smi, parse_properties
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_nvidia import (
+    SMI_APPS,
+    SMI_QUERY,
+    SMI_TOPOLOGY,
+    parse_apps,
+    parse_smi,
+    parse_topology,
+)
+
+FAKEGPU = Path(__file__).parents[4] / "molecule" / "lab" / "node" / "fakegpu"
+NO_PID = 2**22 + 1  # above what Linux gives
+
+
+def lab(code: str) -> str:
+    """What a piece of Python prints among the stand-ins' own modules."""
+    script = f"import json, sys; sys.path.insert(0, {str(FAKEGPU)!r}); sys.dont_write_bytecode = True; {code}"
+    return subprocess.run([sys.executable, "-IS", "-c", script], check=True, capture_output=True, text=True).stdout
+
+
+class Node:
+    """A node with the GPUs of `spec`; its tools look into `folder` in place of /run/fakegpu."""
+
+    def __init__(self, folder: Path, spec: str) -> None:
+        self.folder = folder
+        text = lab(f"import spec; print(json.dumps(spec.parse({spec!r})))")
+        self.state = json.loads(text)
+        (folder / "state.json").write_text(text, "utf-8")
+
+    def ask(self, words: tuple[str, ...]) -> str:
+        source = (FAKEGPU / "tools" / f"{words[0].replace('-', '_')}.py").read_text("utf-8")
+        assert "/run/fakegpu/" in source
+        script = self.folder / "tool.py"
+        script.write_text(source.replace("/run/fakegpu/", f"{self.folder}/"), "utf-8")
+        return subprocess.run(
+            [sys.executable, "-IS", str(script), *words[1:]], check=True, capture_output=True, text=True
+        ).stdout
+
+
+def test_nvidia_smi(tmp_path: Path) -> None:
+    node = Node(tmp_path, "h200:8,used=12")
+    rows = parse_smi(node.ask(SMI_QUERY))
+    assert list(rows) == [gpu["bus"] for gpu in node.state["gpus"]]
+    assert [row.index for row in rows.values()] == list(range(8))
+    assert {(row.memory_mib, row.used_mib, row.mig) for row in rows.values()} == {(143771, 12, False)}
+    assert parse_apps(node.ask(SMI_APPS)) == []
+    assert parse_topology(node.ask(SMI_TOPOLOGY)) == {
+        index: [other for other in range(8) if other != index] for index in range(8)
+    }
+
+
+def test_nvidia_smi_without_nvlink_and_with_mig(tmp_path: Path) -> None:
+    node = Node(tmp_path, "a100:4,nonvlink,mig")
+    assert parse_topology(node.ask(SMI_TOPOLOGY)) == {index: [] for index in range(4)}
+    assert all(row.mig for row in parse_smi(node.ask(SMI_QUERY)).values())
+
+
+def test_nvidia_smi_with_a_process(tmp_path: Path) -> None:
+    node = Node(tmp_path, "h200:2")
+    held = [{"pid": os.getpid(), "mib": 1000, "gpus": [1]}, {"pid": NO_PID, "mib": 500, "gpus": [0]}]
+    (tmp_path / "held.json").write_text(json.dumps(held), "utf-8")
+    apps = parse_apps(node.ask(SMI_APPS))
+    assert [(app.pid, app.memory_mib, app.uuid) for app in apps] == [
+        (os.getpid(), 1000, "GPU-" + node.state["gpus"][1]["uuid"])
+    ]
+    assert [row.used_mib for row in parse_smi(node.ask(SMI_QUERY)).values()] == [0, 1000]
+
+
+@pytest.mark.parametrize(
+    ("spec", "version"), [("mi300x:2", "6.16.13"), ("mi300x:2,inbox", os.uname().release)], ids=["dkms", "inbox"]
+)
+def test_amd_smi(tmp_path: Path, spec: str, version: str) -> None:
+    node = Node(tmp_path, spec)
+    rows = parse_amd_smi(node.ask(AMD_SMI))
+    assert [row.pci_address for row in rows] == [gpu["bus"] for gpu in node.state["gpus"]]
+    assert {(row.memory_mib, row.driver_version) for row in rows} == {(196592, version)}
+
+
+@pytest.mark.parametrize("partitions", [1, 8])
+def test_links_of_kfd(tmp_path: Path, partitions: int) -> None:
+    node = Node(tmp_path, "mi355x:4")
+    state, gpu = node.state, node.state["gpus"][3]
+    texts = json.loads(lab(f"import amd; print(json.dumps(amd.io_links({state!r}, {gpu!r}, {partitions}, 3)))"))
+    links = [parse_properties(text) for text in texts]
+    assert [(link["type"], link["node_to"]) for link in links] == [
+        ("2", "1"),
+        *(("11", str(2 + other)) for other in range(4 * partitions) if other != 3),
+    ]
+    assert {link["node_from"] for link in links} == {"5"}

@@ -1,0 +1,302 @@
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A fleet's plan: what the events of a run come to, and a run from cached facts, which needs no host."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import facts_for
+from ansible_collections.sglang.fleet.plugins.module_utils._state import applied_state
+from sglang_fleet.collection import CHECKOUT
+from sglang_fleet.fleet import (
+    FAILED,
+    PLANNED,
+    REFUSED,
+    UNREACHABLE,
+    Events,
+    FleetPlan,
+    environment,
+    fact_cache,
+    plan_fleet,
+)
+from sglang_fleet.planning import FleetError, plan_single
+
+# --- Events ---------------------------------------------------------------------------------------------------------
+
+
+def event(kind: str, host: str, action: str, **result: Any) -> dict[str, Any]:
+    return {"event": kind, "event_data": {"host": host, "task_action": action, "res": result}}
+
+
+PLAN = {"model": "MiniMax-M2.7"}
+CHANGE = {"action": "none", "summary": "same"}
+IS_PLANNED = [
+    event("runner_on_ok", "a", "sglang.fleet.launch_plan", ansible_facts={"fleet_plan": PLAN}),
+    event("runner_on_ok", "a", "ansible.builtin.set_fact", ansible_facts={"plan_change": CHANGE}),
+]
+
+
+@pytest.mark.parametrize(
+    ("events", "status", "error", "code"),
+    [
+        (IS_PLANNED, PLANNED, None, 0),
+        ([event("runner_on_failed", "a", "sglang.fleet.launch_plan", msg="a: no GPU")], REFUSED, "no GPU", 2),
+        ([event("runner_on_failed", "a", "sglang.fleet.validate_inventory", msg="a: x")], REFUSED, "x", 2),
+        ([event("runner_on_unreachable", "a", "sglang.fleet.gpu_facts", msg="timed out")], UNREACHABLE, "timed out", 1),
+        ([event("runner_on_failed", "a", "sglang.fleet.gpu_facts", msg="no Python")], FAILED, "no Python", 1),
+        ([*IS_PLANNED[:1], event("runner_on_failed", "a", "sglang.fleet.server_facts", msg="b")], FAILED, "b", 1),
+        ([event("runner_on_failed", "a", "x")], FAILED, "it failed without a message", 1),
+        (
+            [event("runner_on_ok", "a", "sglang.fleet.validate_inventory")],
+            FAILED,
+            "not planned: the inventory has a problem at another host",
+            1,
+        ),
+    ],
+)
+def test_what_events_come_to(events: list[dict[str, Any]], status: str, error: str | None, code: int) -> None:
+    taken = Events()
+    for one in events:
+        taken(one)
+    fleet = taken.finished()
+    assert (fleet.hosts["a"].status, fleet.hosts["a"].error) == (status, error)
+    assert fleet.exit_code() == code
+    done = status == PLANNED
+    assert fleet.to_dict() == {
+        "hosts": {"a": {"plan": PLAN if done else None, "error": error, "change": CHANGE if done else None}}
+    }
+
+
+def test_advice_on_variables_is_kept() -> None:
+    taken = Events()
+    for one in (event("runner_on_ok", "a", "sglang.fleet.validate_inventory", warnings=["a: no key"]), *IS_PLANNED):
+        taken(one)
+    assert taken.finished().hosts["a"].advice == ["no key"]
+
+
+# --- Settings -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_the_checkouts_settings_count(elsewhere: Path) -> None:
+    settings = environment(CHECKOUT / "collections", {"PATH": "/bin"})
+    assert settings["ANSIBLE_CONFIG"] == str(CHECKOUT / "ansible.cfg")
+    assert settings["PATH"] == f"{Path(sys.executable).parent}:/bin"
+    assert settings["ANSIBLE_COLLECTIONS_PATH"] == str(CHECKOUT / "collections")
+
+
+def test_the_operators_own_settings_come_first(elsewhere: Path) -> None:
+    outer = {"ANSIBLE_CONFIG": "/etc/mine.cfg", "ANSIBLE_COLLECTIONS_PATH": "/srv/collections"}
+    settings = environment(CHECKOUT / "collections", outer)
+    assert "ANSIBLE_CONFIG" not in settings
+    assert settings["ANSIBLE_COLLECTIONS_PATH"] == f"{CHECKOUT}/collections:/srv/collections"
+    (elsewhere / "ansible.cfg").write_text("[defaults]\n")
+    assert "ANSIBLE_CONFIG" not in environment(CHECKOUT / "collections", {})
+
+
+@pytest.mark.parametrize(
+    ("config", "outer", "checking"),
+    [
+        (None, {}, "True"),
+        ("[defaults]\nhost_key_checking = False\n", {}, "False"),
+        ("[defaults]\nforks = 5\n", {}, "True"),
+        ("no settings\n", {}, "True"),
+        ("[defaults]\nhost_key_checking = False\n", {"ANSIBLE_HOST_KEY_CHECKING": "True"}, None),
+    ],
+)
+def test_host_keys_are_checked_unless_the_operator_says_no(
+    elsewhere: Path, config: str | None, outer: dict[str, str], checking: str | None
+) -> None:
+    """ansible-runner would turn the check off."""
+    if config is not None:
+        (elsewhere / "ansible.cfg").write_text(config)
+    assert environment(CHECKOUT / "collections", outer).get("ANSIBLE_HOST_KEY_CHECKING") == checking
+
+
+def test_two_inventories_have_two_caches(tmp_path: Path) -> None:
+    assert fact_cache(tmp_path / "a") != fact_cache(tmp_path / "b")
+    assert fact_cache(tmp_path / "a") == fact_cache(tmp_path / "x" / ".." / "a")
+
+
+# --- From cached facts ----------------------------------------------------------------------------------------------
+
+UP = {
+    "unit": "active",
+    "enabled": True,
+    "needs_reload": False,
+    "outdated": False,
+    "answers": True,
+    "address_problem": "",
+    "port_holder": {},
+}
+
+
+def facts(gpu: str, count: int, wishes: dict[str, Any] | None = None) -> dict[str, Any]:
+    """What a node's facts are; wishes: those of the plan that was applied, None where none was."""
+    servers: dict[str, Any] = {"instances": {}, "unplanned": [], "foreign_unit": False, "state": {}}
+    if wishes is not None:
+        plan = plan_single(wishes, gpu, count).plan
+        servers["instances"] = {item["name"]: UP for item in plan["instances"]}
+        servers["state"] = applied_state(plan, {"reference": plan["image"]["reference"], "id": "sha256:1"}, ["health"])
+    return {"gpu": facts_for(load_catalogue(), gpu, count), "fleet_servers": servers}
+
+
+#: None of them can be reached, or has an address at all.
+HOSTS: dict[str, dict[str, Any]] = {
+    "new-01": facts("H200", 8),
+    "same-01": facts("H200", 8, {}),
+    "old-01": facts("H200", 8, {"sglang_version": "0.5.9"}),
+    "small-01": facts("H100", 2),
+    "amd-01": facts("MI300X", 4, {"model": "M2.1"}),
+}
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Hosts whose facts are in the cache, as an earlier call leaves them, and one that was never asked."""
+    folder = tmp_path_factory.mktemp("fleet")
+    hosts: dict[str, Any] = {**dict.fromkeys(HOSTS), "unseen-01": None, "amd-01": {"fleet_model": "M2.1"}}
+    file = folder / "hosts.yml"
+    everything = {"all": {"vars": {"known": HOSTS}, "children": {"gpu_nodes": {"hosts": hosts}}}}
+    file.write_text(yaml.safe_dump(everything, sort_keys=False))
+    play = folder / "remember.yml"
+    remember = {"gpu": "{{ known[inventory_hostname].gpu }}", "cacheable": True}
+    remember["fleet_servers"] = "{{ known[inventory_hostname].fleet_servers }}"
+    tasks = [{"ansible.builtin.set_fact": remember}]
+    play.write_text(yaml.safe_dump([{"hosts": "all:!unseen-01", "gather_facts": False, "tasks": tasks}]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        cache = fact_cache(file)
+        env = {
+            **os.environ,
+            "ANSIBLE_CACHE_PLUGIN": "jsonfile",
+            "ANSIBLE_CACHE_PLUGIN_CONNECTION": str(cache),
+            "ANSIBLE_CONFIG": str(CHECKOUT / "ansible.cfg"),
+        }
+        command = [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(file), str(play)]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+        # Nobody listens there: whoever contacts a host is found out.
+        everything["all"]["vars"] = {"ansible_host": "127.0.0.1", "ansible_port": 1}
+        file.write_text(yaml.safe_dump(everything, sort_keys=False))
+        yield file
+
+
+@pytest.fixture(scope="module")
+def cached(inventory: Path) -> FleetPlan:
+    return plan_fleet(inventory, cached=True)
+
+
+def test_cached_facts_plan_every_host_without_asking_one(cached: FleetPlan) -> None:
+    statuses = {name: host.status for name, host in cached.hosts.items()}
+    assert statuses == {
+        "new-01": PLANNED,
+        "same-01": PLANNED,
+        "old-01": PLANNED,
+        "amd-01": PLANNED,
+        "small-01": REFUSED,
+        "unseen-01": FAILED,
+    }
+    assert cached.exit_code() == 2
+
+
+def test_cached_plans_are_the_planners(cached: FleetPlan) -> None:
+    """But for the driver, which a host's plan may lack."""
+    for name, wishes in (("new-01", {}), ("amd-01", {"model": "M2.1"})):
+        gpu = HOSTS[name]["gpu"]
+        assert json.loads(json.dumps(cached.hosts[name].plan)) == plan_single(wishes, gpu["model"], gpu["count"]).plan
+
+
+def test_changes_against_what_runs(cached: FleetPlan) -> None:
+    changes = {name: host.change["summary"] for name, host in cached.hosts.items() if host.change}
+    image = HOSTS["old-01"]["fleet_servers"]["state"]["image"]["reference"].partition(":")[2]
+    now = cached.hosts["old-01"].plan
+    assert now
+    assert changes == {
+        "new-01": "new",
+        "same-01": "same",
+        "amd-01": "same",
+        "old-01": f"restart: image {image}→{now['image']['reference'].partition(':')[2]}",
+    }
+
+
+def test_reasons_of_those_without_a_plan(cached: FleetPlan) -> None:
+    small, unseen = cached.hosts["small-01"].error, cached.hosts["unseen-01"].error
+    assert small is not None
+    assert small.startswith("MiniMax-M2.7 does not fit on 2 x H100")
+    assert unseen is not None
+    assert "cache holds nothing of its GPUs" in unseen
+
+
+def test_limit_and_overrides(inventory: Path) -> None:
+    fleet = plan_fleet(inventory, "same-01", True, {"layout": "2x4", "enable_metrics": True})
+    assert list(fleet.hosts) == ["same-01"]
+    host = fleet.hosts["same-01"]
+    assert host.plan
+    assert host.change
+    assert host.plan["layout"] == "2x4"
+    assert host.change["instances"]["0"]["gpus"] == [list(range(8)), list(range(4))]
+    assert host.change["instances"]["0"]["args"]["added"] == {"enable-metrics": True}
+    assert host.change["instances"]["1"]["action"] == "start"
+
+
+def test_without_the_cache_hosts_are_asked(inventory: Path) -> None:
+    fleet = plan_fleet(inventory, "same-01")
+    assert fleet.hosts["same-01"].status == UNREACHABLE
+    assert fleet.exit_code() == 1
+
+
+def test_a_variable_that_is_wrong_refuses_all(inventory: Path) -> None:
+    fleet = plan_fleet(inventory, "same-01:new-01", True, {"layout": "3x9z"})
+    assert {host.status for host in fleet.hosts.values()} == {REFUSED}
+    assert {host.error for host in fleet.hosts.values() if host.error and "fleet_layout is 3x9z" in host.error}
+
+
+@pytest.mark.parametrize(
+    ("content", "limit", "message"),
+    [
+        (None, None, "there is no inventory"),
+        ("a: b: c", None, "parse"),
+        ("all: {hosts: {a: }}", None, "the inventory has no host in the group gpu_nodes"),
+        ("all: {hosts: {a: }, children: {gpu_nodes: {hosts: {b: }}}}", "a", "no host of 'a' is in the group gpu_nodes"),
+        ("all: {children: {gpu_nodes: {hosts: {b: }}}}", "a", "no hosts to target"),
+    ],
+)
+def test_no_host_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str | None, limit: str | None, message: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    file = tmp_path / "hosts.yml"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(FleetError) as caught:
+        plan_fleet(file, limit)
+    assert message in str(caught.value)
+    assert list(scratch.iterdir()) == [], "the run's own folder is left behind"
+
+
+def test_nothing_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "hosts.yml").write_text("all: {}")
+    with pytest.raises(FleetError, match=r"nothing is cached for .*hosts\.yml: plan once without --cached"):
+        plan_fleet(tmp_path / "hosts.yml", cached=True)
