@@ -12,7 +12,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import (
     Wishes,
@@ -74,7 +75,8 @@ class ActionModule(ActionBase):
             options["allow_known_issues"] = tuple(options["allow_known_issues"])
             plan = make_plan(catalogue, gpu, Wishes(**options), require_driver=require_driver)
         except (CatalogueError, PlanError) as exc:
-            return {**result, "failed": True, "msg": f"{host}: {exc}"}
+            # The rule tells a caller a plan that cannot be from a wish that means nothing.
+            return {**result, "failed": True, "msg": f"{host}: {exc}", "rule": getattr(exc, "rule", None)}
         # Named by what is planned, not by the host: equal hosts then give one line, not one each.
         what = f"{plan.model} on {plan.count} x {plan.gpu}"
         return {
@@ -109,7 +111,7 @@ def gpu_facts(
             raise PlanError("there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu")
         return t.cast("t.Mapping[str, t.Any]", facts)
     name, colon, number = str(gpu).partition(":")
-    if colon and (not number.isdigit() or count is not None):
+    if colon and (not number.isdecimal() or count is not None):
         raise PlanError(
             f"gpu is {gpu!r}: give NAME:COUNT, such as H200:8, or NAME and count, or the facts of gpu_facts"
         )

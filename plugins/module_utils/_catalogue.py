@@ -10,33 +10,19 @@ merges the operator's own entries over it and gives typed views. Hosts never loa
 
 from __future__ import annotations
 
-import json
 import typing as t
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-#: section of the catalogue -> file that holds it
-SECTIONS: t.Final[dict[str, str]] = {
-    "vendors": "vendors",
-    "gpus": "gpus",
-    "architectures": "models",
-    "models": "models",
-    "images": "images",
-    "patches": "patches",
-    "container_profiles": "container_profiles",
-    "known_issues": "known_issues",
-    "references": "references",
-}
-
-#: where a checkout and an installed collection both keep it, seen from plugins/module_utils/
-DEFAULT_DIRECTORY: t.Final = Path(__file__).parents[2] / "catalogue"
-
-Data = t.Dict[str, t.Dict[str, t.Any]]  # noqa: UP006 (evaluated at run time, by Python 3.9 too)
-
-
-class CatalogueError(ValueError):
-    """The catalogue, or what an operator adds to it, is not right; the text says where and what to do."""
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import (
+    DEFAULT_DIRECTORY,
+    SECTIONS,
+    CatalogueError,
+    Data,
+    check_references,
+    check_schema,
+)
 
 
 @dataclass(frozen=True)
@@ -58,24 +44,29 @@ class Gpu:
     memory_mib: int
     reserved_mib: int
     reserved_mib_per_rank: int
+    render_nodes_per_gpu: int
+    compute_capability: str | None
     image_class: str
     generator: Generator | None
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """A checkpoint's shape. weights_bytes is the size of all its weight files; of it, every rank holds the replicated."""
+    """A checkpoint's shape. weights_bytes is the size of all its weight files; of it, every rank holds the replicated.
+
+    A dense model has no experts, weights that are not in FP8 blocks have no block size.
+    """
 
     name: str
     layers: int
     attention_heads: int
     kv_heads: int
     head_dim: int
-    moe_intermediate_size: int
-    fp8_block_size: int
     weights_bytes: int
     replicated_weights_bytes: int
     experts: int | None
+    moe_intermediate_size: int | None
+    fp8_block_size: int | None
     tp_above_kv_heads_since: str | None
     fp8_block_check_skipped_on_amd_since: str | None
 
@@ -100,6 +91,7 @@ class Model:
     reasoning_parser: Parser | None
     images: t.Mapping[str, str]
     generator: Generator | None
+    generator_of_gpu: bool
     ep_equals_tp_at: t.Mapping[str, tuple[int, ...]]
     server_args: t.Mapping[str, t.Mapping[str, t.Any]]
 
@@ -181,69 +173,19 @@ def load_catalogue(overrides: t.Mapping[str, t.Any] | None = None, directory: Pa
     builtin = _builtin(where)
     if not overrides:
         return builtin
-    merged = _merge_overrides(builtin.data, overrides)
-    check_schema(merged, where, "fleet_catalogue.{path}: {message}", only=overrides)
+    merged, touched = _merge_overrides(builtin.data, overrides)
+    check_schema(merged, where, "fleet_catalogue.{path}: {message}", only=touched)
     return _typed(merged, "fleet_catalogue: ")
 
 
-def check_schema(
-    data: Data,
-    directory: Path | None = None,
-    template: str = "{path}: {message}",
-    only: t.Mapping[str, t.Any] | None = None,
-) -> None:
-    """Check ``data`` against the JSON Schemas; raises CatalogueError with every finding, one a line.
-
-    ``only`` limits the check to the sections and entries that it names. Needs jsonschema on the controller.
-    """
-    try:
-        import jsonschema
-    except ImportError as exc:
-        raise CatalogueError(
-            "fleet_catalogue needs the Python package jsonschema on the controller, beside ansible-core, and it is not "
-            "there; install it (pip install jsonschema), or leave fleet_catalogue out"
-        ) from exc
-    findings: list[str] = []
-    for section, file in SECTIONS.items():
-        entries = data.get(section, {})
-        if only is not None:
-            if section not in only:
-                continue
-            entries = {name: entry for name, entry in entries.items() if name in only.get(section, {})}
-        schema = json.loads(((directory or DEFAULT_DIRECTORY) / "schema" / f"{file}.json").read_text("utf-8"))
-        validator = jsonschema.Draft202012Validator(schema["properties"][section])
-        for error in sorted(validator.iter_errors(entries), key=lambda e: [str(part) for part in e.absolute_path]):
-            path = ".".join([section, *(str(part) for part in error.absolute_path)])
-            findings.append(template.format(path=path, message=_plain(error)))
-    if findings:
-        raise CatalogueError("\n".join(findings))
-
-
-def _plain(error: t.Any) -> str:
-    """A jsonschema error in the operator's words, where its own are about schemas."""
-    if error.validator == "oneOf" and error.context:
-        # The branch that fits best has the fewest errors of its own.
-        branches: dict[int, list[t.Any]] = {}
-        for inner in error.context:
-            branches.setdefault(inner.schema_path[0], []).append(inner)
-        best = min(branches.values(), key=len)
-        return "; ".join(_plain(inner) for inner in best)
-    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
-        known = error.schema.get("properties", {})
-        extra = [str(key) for key in error.instance if key not in known]
-        if extra:
-            return f"unknown key {', '.join(extra)}; known: {', '.join(known)}"
-    if error.validator == "not" and "required" in error.validator_value:
-        return f"{', '.join(error.validator_value['required'])} has no place beside the other values: remove it"
-    return str(error.message)
-
-
-def _merge_overrides(base: Data, overrides: t.Mapping[str, t.Any]) -> Data:
+def _merge_overrides(base: Data, overrides: t.Mapping[str, t.Any]) -> tuple[Data, dict[str, set[str]]]:
+    """The data with the overrides over it, and the names that those touch, by section."""
     if not isinstance(overrides, t.Mapping):
         raise CatalogueError(
             f"fleet_catalogue must be a mapping of {', '.join(SECTIONS)}, not {type(overrides).__name__}"
         )
     merged: Data = {section: dict(entries) for section, entries in base.items()}
+    touched: dict[str, set[str]] = {}
     for section, entries in overrides.items():
         if section not in SECTIONS:
             raise CatalogueError(f"fleet_catalogue: unknown section {section}; known: {', '.join(SECTIONS)}")
@@ -255,7 +197,8 @@ def _merge_overrides(base: Data, overrides: t.Mapping[str, t.Any]) -> Data:
         for given, entry in entries.items():
             name = aliases.get(str(given), str(given))
             merged[section][name] = _merge(merged[section].get(name), entry)
-    return merged
+            touched.setdefault(section, set()).add(name)
+    return merged, touched
 
 
 def _merge(old: t.Any, new: t.Any) -> t.Any:
@@ -286,13 +229,15 @@ def read_data(directory: Path | None = None) -> Data:
 
 
 def _typed(data: Data, prefix: str) -> Catalogue:
-    _check_references(data, prefix)
+    check_references(data, prefix)
     architectures = {
         name: Architecture(
             name=name,
             **{key: int(entry[key]) for key in _ARCHITECTURE_NUMBERS},
             replicated_weights_bytes=int(entry.get("replicated_weights_bytes", 0)),
             experts=entry.get("experts"),
+            moe_intermediate_size=entry.get("moe_intermediate_size"),
+            fp8_block_size=entry.get("fp8_block_size"),
             tp_above_kv_heads_since=entry.get("tp_above_kv_heads_since"),
             fp8_block_check_skipped_on_amd_since=entry.get("fp8_block_check_skipped_on_amd_since"),
         )
@@ -311,7 +256,8 @@ def _typed(data: Data, prefix: str) -> Catalogue:
             tool_call_parser=_parser(entry.get("tool_call_parser")),
             reasoning_parser=_parser(entry.get("reasoning_parser")),
             images=entry["images"],
-            generator=_generator(entry.get("generator")),
+            generator=None if entry.get("generator") == "gpu" else _generator(entry.get("generator")),
+            generator_of_gpu=entry.get("generator") == "gpu",
             ep_equals_tp_at={vendor: tuple(sizes) for vendor, sizes in entry["ep_equals_tp_at"].items()},
             server_args=entry["server_args"],
         )
@@ -328,6 +274,8 @@ def _typed(data: Data, prefix: str) -> Catalogue:
                 memory_mib=entry["memory_mib"],
                 reserved_mib=data["vendors"][entry["vendor"]]["reserved_mib"],
                 reserved_mib_per_rank=data["vendors"][entry["vendor"]]["reserved_mib_per_rank"],
+                render_nodes_per_gpu=data["vendors"][entry["vendor"]].get("render_nodes_per_gpu", 1),
+                compute_capability=entry.get("compute_capability"),
                 image_class=entry["image_class"],
                 generator=_generator(entry.get("generator")),
             )
@@ -387,8 +335,6 @@ _ARCHITECTURE_NUMBERS: t.Final = (
     "attention_heads",
     "kv_heads",
     "head_dim",
-    "moe_intermediate_size",
-    "fp8_block_size",
     "weights_bytes",
 )
 
@@ -399,37 +345,3 @@ def _generator(entry: t.Mapping[str, t.Any] | None) -> Generator | None:
 
 def _parser(entry: t.Mapping[str, t.Any] | None) -> Parser | None:
     return None if entry is None else Parser(entry["name"], entry["default"])
-
-
-def _check_references(data: Data, prefix: str) -> None:
-    """Names that one entry uses of another must exist, and a PCI ID may name one GPU only."""
-    findings = [
-        f"{prefix}{user} names {name}, which is not in {section} ({', '.join(data[section])})"
-        for user, section, name in _references(data)
-        if name not in data[section]
-    ]
-    owners: dict[str, str] = {}
-    for name, gpu in data["gpus"].items():
-        for pci_id in gpu["pci_ids"]:
-            if owners.setdefault(pci_id, name) != name:
-                findings.append(f"{prefix}gpus.{name} and gpus.{owners[pci_id]} both claim PCI ID {pci_id}")
-    if findings:
-        raise CatalogueError("\n".join(findings))
-
-
-def _references(data: Data) -> t.Iterator[tuple[str, str, str]]:
-    """Where a name is used, the section that must have it, the name."""
-    for name, model in data["models"].items():
-        yield f"models.{name}.architecture", "architectures", model["architecture"]
-        for image_class, image in model["images"].items():
-            yield f"models.{name}.images.{image_class}", "images", image
-    for name, image in data["images"].items():
-        for patch in image["patches"]:
-            yield f"images.{name}.patches", "patches", patch
-    for name, result in data["references"].items():
-        for section in ("model", "gpu", "image"):
-            yield f"references.{name}.{section}", f"{section}s", result[section]
-    for name, issue in data["known_issues"].items():
-        for section in ("architectures", "models", "gpus", "images"):
-            for wanted in issue["when"].get(section, []):
-                yield f"known_issues.{name}.when.{section}", section, wanted

@@ -77,20 +77,34 @@ def weights_bytes(architecture: Architecture, tp: int) -> int:
 
 
 def memory_of(
-    architecture: Architecture, gpu: Gpu, memory_mib: int, tp: int, fraction: float, cache_type: str, longest: int
+    architecture: Architecture,
+    gpu: Gpu,
+    memory_mib: int,
+    tp: int,
+    fraction: float,
+    cache_type: str,
+    longest: int,
+    most_tokens: int | None = None,
 ) -> Memory:
-    """The memory of an instance of ``tp`` GPUs of ``memory_mib`` MiB each. fraction: mem_fraction_static."""
+    """The memory of an instance of ``tp`` GPUs of ``memory_mib`` MiB each.
+
+    fraction: mem_fraction_static. most_tokens: max-total-tokens, which leaves the rest of the memory free.
+    """
     memory = memory_mib * MIB
     reserved = min((gpu.reserved_mib + gpu.reserved_mib_per_rank * tp) * MIB, memory)
     budget = int((memory - reserved) * fraction)
     weights = weights_bytes(architecture, tp)
     cache = budget - weights
+    bytes_per_token = kv_bytes_per_token(architecture, tp, cache_type)
+    tokens = max(cache // bytes_per_token, 0)
+    if most_tokens is not None and most_tokens < tokens:
+        tokens, cache = most_tokens, most_tokens * bytes_per_token
     return Memory(
         memory=memory,
         reserved=reserved,
         weights=weights,
         kv=cache,
-        headroom=memory - reserved - budget,
-        kv_tokens=max(cache // kv_bytes_per_token(architecture, tp, cache_type), 0),
+        headroom=memory - reserved - weights - cache,
+        kv_tokens=tokens,
         longest=longest,
     )

@@ -31,7 +31,7 @@ AMD_SMI: t.Final = ("amd-smi", "static", "--json", "--asic", "--vram", "--bus", 
 _XGMI: t.Final = "11"
 _VENDOR: t.Final = "4098"  # 0x1002, as KFD writes it
 _KFD: t.Final = "sys/class/kfd/kfd"
-_RESET_AMD: t.Final = (
+RESET_PARTITIONS: t.Final = (
     "run `amd-smi set --gpu all --compute-partition SPX` and `amd-smi set --memory-partition NPS1` on the host"
 )
 
@@ -98,7 +98,7 @@ def parse_amd_smi(text: str) -> list[AmdSmiRow]:
     start = re.search(r"^[\[{]", text, re.MULTILINE)
     try:
         data = json.loads(text[start.start() :]) if start else []
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for lists within lists, a thousand deep
         return []
     if isinstance(data, dict):
         data = data.get("gpu_data", [])
@@ -164,7 +164,10 @@ def parse_properties(text: str) -> dict[str, str]:
 
 
 def _address(properties: t.Mapping[str, str]) -> str:
-    """location_id is bus, device and function in 8, 5 and 3 bits."""
+    """location_id is bus, device and function in 8, 5 and 3 bits.
+
+    A partition's number stands in the function's place, or from bit 28 on: drivers differ.
+    """
     domain, location = (
         int(properties[key]) if properties.get(key, "").isdigit() else 0 for key in ("domain", "location_id")
     )
@@ -172,7 +175,7 @@ def _address(properties: t.Mapping[str, str]) -> str:
 
 
 def _whole(address: str, addresses: t.Collection[str]) -> str:
-    """The GPU of a device: partitions bear their number in place of the PCI function's."""
+    """The GPU of a device: partitions can bear their number in place of the PCI function's."""
     return address if address in addresses else address[:-1] + "0"
 
 
@@ -193,8 +196,10 @@ def _usages(root: str, gpus: t.Mapping[str, str]) -> list[Usage]:
 
 
 def _render_nodes(root: str) -> dict[str, list[str]]:
-    """PCI address -> render node, by the driver's own account. Partitions' platform devices drop out.
+    """PCI address -> render node, by the driver's own account.
 
+    GPUs of the MI300 and MI350 families have eight render nodes each, partitioned or not, so GPU 1 is renderD136. The
+    seven beside a GPU's own belong to platform devices (amdgpu_xcp_0), which are no address of a GPU.
     Card nodes are left out: ROCm needs none, and their numbers hang on which graphics driver came up first.
     """
     nodes: dict[str, list[str]] = {}
@@ -219,11 +224,11 @@ def _partition(gpus: t.Sequence[Pci], nodes: t.Sequence[KfdNode]) -> str | None:
         }
     )
     if modes:
-        return f"the GPUs are partitioned ({', '.join(modes)}); a plan needs whole GPUs: {_RESET_AMD}"
+        return f"the GPUs are partitioned ({', '.join(modes)}); a plan needs whole GPUs: {RESET_PARTITIONS}"
     ids = {str(int(gpu.pci_id[5:], 16)) for gpu in gpus}
     agents = sum(node.device_id in ids for node in nodes)
     if agents > len(gpus):
-        return f"the GPUs are partitioned ({agents} compute agents on {len(gpus)} GPUs); a plan needs whole GPUs: {_RESET_AMD}"
+        return f"the GPUs are partitioned ({agents} compute agents on {len(gpus)} GPUs); a plan needs whole GPUs: {RESET_PARTITIONS}"
     return None
 
 

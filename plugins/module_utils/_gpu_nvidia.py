@@ -31,7 +31,7 @@ SMI_QUERY: t.Final = ("nvidia-smi", f"--query-gpu={','.join(SMI_COLUMNS)}", _FOR
 SMI_APPS: t.Final = ("nvidia-smi", "--query-compute-apps=pid,used_gpu_memory,gpu_uuid,process_name", _FORMAT)
 SMI_TOPOLOGY: t.Final = ("nvidia-smi", "topo", "-m")
 
-_RESET_MIG: t.Final = "run `nvidia-smi -mig 0` on the host and reset the GPUs (or reboot)"
+RESET_MIG: t.Final = "run `nvidia-smi -mig 0` on the host and reset the GPUs (or reboot)"
 _UUID: t.Final = re.compile(r"\bGPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
@@ -196,7 +196,7 @@ def _mig(root: str, rows: t.Mapping[str, SmiRow]) -> str | None:
         for name in list_dir(os.path.join(capabilities, gpu, "mig"))
     )
     if instances or any(row.mig for row in rows.values()):
-        return f"MIG is on; a plan needs whole GPUs: {_RESET_MIG}"
+        return f"MIG is on; a plan needs whole GPUs: {RESET_MIG}"
     return None
 
 

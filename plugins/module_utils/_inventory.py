@@ -16,11 +16,20 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._layout import parse_layout
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import pick, pick_model
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError, version_key
-from ansible_collections.sglang.fleet.plugins.module_utils._server_args import extra_arg_problem
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_wishes import (
+    address_problem,
+    ep_problem,
+    folder_problem,
+    fraction_problem,
+    image_problem,
+    port_problem,
+)
+from ansible_collections.sglang.fleet.plugins.module_utils._server_arg_rules import extra_arg_problem
 
 #: the collection's roles, in a checkout and in an installed collection, seen from plugins/module_utils/
 DEFAULT_ROLES: t.Final = Path(__file__).parents[2] / "roles"
@@ -255,12 +264,7 @@ def _check_choice(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iter
 def _check_server(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
     """Memory fraction, expert parallelism, server arguments."""
     del catalogue
-    fraction = values.get("fleet_mem_fraction_static")
-    if fraction is not None and not 0 < fraction < 1:
-        yield f"fleet_mem_fraction_static is {fraction:g}: set it above 0 and below 1, for example 0.85"
-    ep = values.get("fleet_ep")
-    if ep is not None and ep < 1:
-        yield f"fleet_ep is {ep}: set it to 1 for no expert parallelism, to a size that divides tp, or leave it out"
+    yield from _checked(values, fleet_mem_fraction_static=fraction_problem, fleet_ep=ep_problem)
     for name, value in values.get("fleet_server_args", {}).items():
         problem = extra_arg_problem(name, value)
         if problem:
@@ -276,37 +280,26 @@ def _check_place(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Itera
         instances = layout.instances if layout else 1
     except PlanError as exc:
         yield str(exc)
-    port = values.get("fleet_port")
-    if port is not None and not 1024 <= port <= 65536 - instances:
-        more = f" (the layout takes {instances} ports from there on)" if instances > 1 else ""
-        yield f"fleet_port is {port}: set it between 1024 and {65536 - instances}{more}"
-    address = values.get("fleet_address")
-    if address is not None and not _is_address(address):
-        yield (
-            f"fleet_address is {address!r}: set it to an IP address of the host, such as 127.0.0.1, to 0.0.0.0 for all, "
-            "or to a host name"
-        )
-    folder = values.get("fleet_weights_dir")
-    if folder is not None and re.fullmatch(r"(/[A-Za-z0-9._@+-]+)+/?", folder) is None:
-        yield (
-            f"fleet_weights_dir is {folder!r}: set it to an absolute path of letters, digits and . _ @ + -, for example "
-            "/var/lib/sglang-fleet/huggingface"
-        )
+    yield from _checked(
+        values,
+        fleet_port=lambda port: port_problem(port, instances),
+        fleet_address=address_problem,
+        fleet_weights_dir=folder_problem,
+    )
+
+
+def _checked(values: t.Mapping[str, t.Any], **checks: t.Callable[[t.Any], str | None]) -> t.Iterator[str]:
+    for name, check in checks.items():
+        problem = check(values[name]) if values.get(name) is not None else None
+        if problem is not None:
+            yield problem
 
 
 def _check_supply(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
     """Image and registry mirrors."""
     del catalogue
-    image = values.get("fleet_image")
-    if (
-        image
-        and re.fullmatch(
-            r"[a-z0-9]+([._:/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})",
-            image,
-        )
-        is None
-    ):
-        yield f"fleet_image is {image!r}: set it to NAME:TAG or NAME@sha256:DIGEST, or leave it out for the published one"
+    if values.get("fleet_image"):
+        yield from _checked(values, fleet_image=image_problem)
     for mirror in values.get("fleet_registry_mirrors", []):
         if re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._/-]*)?", mirror) is None:
             yield f"fleet_registry_mirrors: {mirror!r} is not a URL; give them as https://HOST[:PORT]"
@@ -331,15 +324,3 @@ def _is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return address == "localhost"
-
-
-def _is_address(address: str) -> bool:
-    try:
-        ipaddress.ip_address(address)
-    except ValueError:
-        # All digits and dots but no address is a mistyped one, not a host name.
-        label = r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)"
-        return (
-            re.fullmatch(rf"{label}(\.{label})*", address) is not None and re.search(r"[A-Za-z]", address) is not None
-        )
-    return True

@@ -34,6 +34,7 @@ class Circumstances:
     architectures: str
     models: str
     gpus: str
+    compute_capabilities: str | None
     vendors: str
     images: str
     gpus_per_instance: int

@@ -87,12 +87,12 @@ def _automatic(case: Case) -> tuple[Layout, str]:
         )
     if offered:
         return layout, f"the published commands for {what} take {_or(generator)} GPUs, the host has {node.count}"
-    why = (
-        f"the published commands take {_or(generator)}" if generator else "no published command speaks of this hardware"
-    )
+    why = f"the published commands take {_or(generator)}" if generator else "no published command speaks of it"
+    room = "those" if case.memory(chosen).kv_tokens >= case.longest else "none"
+    first = " first" if room == "those" else ""
     return layout, (
-        f"{why}; of the legal sizes that fit ({numbers(fitting)}) it holds the longest context or the most of what there "
-        "is, and leaves the fewest GPUs idle"
+        f"{why}; of the legal sizes that fit ({numbers(fitting)}), {room} with room for the full context{first}, {chosen} "
+        "leaves the fewest GPUs idle and is the largest that does"
     )
 
 
@@ -155,7 +155,14 @@ def legal_counts(case: Case) -> str:
 
 def does_not_fit(case: Case, tp: int) -> PlanError:
     """Why an instance of this size has no room, and which would."""
-    node, memory = case.node, case.memory(tp)
+    node, memory, most = case.node, case.memory(tp), case.most_tokens(tp)
+    if most is not None and most < case.tokens_needed():
+        # No GPU and no layout would hold more.
+        return PlanError(
+            f"max-total-tokens {most} is less than the {case.tokens_needed()} tokens that are needed: set it to that or more "
+            "in fleet_server_args, or leave it out",
+            "memory",
+        )
     budget = memory.memory - memory.reserved - memory.headroom
     text = (
         f"{case.model.name} does not fit on {tp} x {node.gpu.name}: of {memory.memory / GIB:.1f} GiB a GPU, driver and "

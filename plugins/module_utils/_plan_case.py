@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, Image, KnownIssue, Model
@@ -14,6 +15,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import 
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Node, Wishes
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import Rule, broken_rule
 from ansible_collections.sglang.fleet.plugins.module_utils._server_args import ServerArgs, planned_args, with_extra
+from ansible_collections.sglang.fleet.plugins.module_utils._server_flags import flag_problem, load_flags
 
 
 class Case:
@@ -24,6 +26,7 @@ class Case:
         asked = wishes.mem_fraction_static
         self.fraction: float = model.mem_fraction_static if asked is None else asked
         self.longest: int = wishes.context_length or model.context_length
+        self.flags = load_flags(image.sglang_version)
         self._issues: dict[int, list[KnownIssue]] = {}
         self._args: dict[int, ServerArgs] = {}
         self._memory: dict[int, Memory] = {}
@@ -42,6 +45,10 @@ class Case:
 
     def _rule(self, tp: int, ep: int) -> Rule | None:
         return broken_rule(self.model.architecture, self.node.vendor, self.image.sglang_version, tp, ep)
+
+    def unlisted(self, name: str, value: t.Any) -> str | None:
+        """What the parser of the image's SGLang version has against an argument; None too where it is not known."""
+        return None if self.flags is None else flag_problem(self.flags, self.image.sglang_version, name, value)
 
     def args(self, tp: int) -> ServerArgs:
         """The server arguments, those that differ between the instances of a node apart."""
@@ -66,10 +73,15 @@ class Case:
     def _work_out(self, tp: int) -> None:
         wishes = self.wishes
         args = planned_args(self.model, self.node.vendor, wishes, tp, self.ep(tp), self.fraction)
-        if wishes.extra_args:
-            args = with_extra(args, wishes.extra_args)
+        args = with_extra(args, wishes.extra_args)
         circumstances = Circumstances(
-            self.model.architecture.name, self.model.name, self.node.gpu.name, self.node.vendor, self.image.name, tp
+            self.model.architecture.name,
+            self.model.name,
+            self.node.gpu.name,
+            self.node.gpu.compute_capability,
+            self.node.vendor,
+            self.image.name,
+            tp,
         )
         found = []
         for issue in self.catalogue.known_issues.values():
@@ -78,6 +90,10 @@ class Case:
                 if issue.change_args and issue.name not in wishes.allow_known_issues:
                     args = with_extra(args, issue.change_args)
         self._issues[tp], self._args[tp] = found, args
+
+    def most_tokens(self, tp: int) -> int | None:
+        """The server's own limit of its KV cache (max-total-tokens), in tokens; None without one."""
+        return _whole(self.args(tp).get("max-total-tokens"))
 
     def memory(self, tp: int) -> Memory:
         if tp not in self._memory:
@@ -90,6 +106,7 @@ class Case:
                 self.fraction,
                 cache_type,
                 self.longest,
+                self.most_tokens(tp),
             )
         return self._memory[tp]
 
@@ -109,6 +126,16 @@ class Case:
     def smallest_fitting(self) -> int | None:
         """The fewest GPUs that are legal and fit, on however large a node."""
         return next((tp for tp in self.legal(_LARGEST_NODE) if self.fits(tp)), None)
+
+
+def _whole(value: t.Any) -> int | None:
+    """A number of tokens, also with SGLang's suffixes (4k, 4Ki); None where it is none."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(k|[MGT]|[KMGT]i)?", str(value).strip(), re.ASCII)
+    if match is None:
+        return None
+    suffix = match[2] or ""
+    power = "kMGT".index(suffix[0].replace("K", "k")) + 1 if suffix else 0
+    return int(float(match[1]) * (1024 if suffix.endswith("i") else 1000) ** power)
 
 
 #: GPUs of the largest node that is thought of where a message says how many it would take

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import gpus_text
+
 #: What a deploy would do with an instance, the weightiest first; the node's own action is the first that occurs.
 ACTIONS = ("restart", "stop", "start", "check", "none")
 
@@ -70,7 +72,7 @@ def plan_lines(plan: Mapping[str, Any], change: Mapping[str, Any]) -> list[str]:
             f"{fit['kv_tokens']} KV tokens, context up to {fit['max_context']}"
         )
     if plan["idle_gpus"]:
-        lines.append(f"idle: GPUs {gpu_range(plan['idle_gpus'])}")
+        lines.append(f"idle: {gpus_text(plan['idle_gpus'])}")
     lines.append(f"change: {change['summary']}")
     return lines
 

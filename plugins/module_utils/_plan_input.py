@@ -16,7 +16,12 @@ from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import (
     Image,
     Model,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import RESET_PARTITIONS
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_nvidia import RESET_MIG
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError, version_key
+
+#: GPUs of a node at most: far more than any has, few enough to look through
+MAX_GPUS: t.Final = 64
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,10 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Node:
-    """The part of ``ansible_facts.gpu`` that a plan needs; one item a GPU in the tuples."""
+    """The part of ``ansible_facts.gpu`` that a plan needs; one item a GPU in the tuples.
+
+    assumed: no host was asked, the facts are facts_for's.
+    """
 
     vendor: str
     gpu: Gpu
@@ -59,6 +67,7 @@ class Node:
     unknown: tuple[t.Mapping[str, str], ...]
     holders: tuple[t.Mapping[str, t.Any], ...]
     hidden: tuple[t.Mapping[str, t.Any], ...]
+    assumed: bool
 
 
 _Entry = t.TypeVar("_Entry")
@@ -85,7 +94,7 @@ def published(model: Model, gpu: Gpu) -> Generator | None:
     """The GPU counts that a published command generator offers for the model on this GPU; None where none speaks."""
     if gpu.image_class not in model.images or gpu.generator is None:
         return None
-    return model.generator or gpu.generator
+    return gpu.generator if model.generator_of_gpu else model.generator
 
 
 def pick_image(catalogue: Catalogue, model: Model, gpu: Gpu, sglang_version: str | None) -> tuple[Image, bool]:
@@ -126,7 +135,7 @@ def _no_image(gpu: Gpu) -> str:
 def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any]) -> Node:
     """The GPU facts, or a PlanError where no plan can come of them."""
     unknown = tuple(gpu.get("unknown") or ())
-    count = int(gpu.get("count") or 0)
+    count = _whole(gpu.get("count"))
     if not count:
         if unknown:
             listed = ", ".join(f"{device['pci_id']} at {device['pci_address']}" for device in unknown)
@@ -142,18 +151,29 @@ def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any]) -> Node:
         )
     problems = list(gpu.get("problems") or ())
     if gpu.get("partitioned") and not problems:
-        problems = ["the GPUs are partitioned: a plan needs whole GPUs"]
+        remedy = RESET_PARTITIONS if gpu.get("vendor") == "amd" else RESET_MIG
+        problems = [f"the GPUs are partitioned; a plan needs whole GPUs: {remedy}"]
     if problems:
         raise PlanError("; ".join(str(problem) for problem in problems), "gpus")
+    memory_mib = _whole(gpu.get("memory_mib"))
+    missing = [key for key in ("vendor", "model") if not gpu.get(key)] + ([] if memory_mib else ["memory_mib"])
+    if missing:
+        raise _malformed(f"no {', '.join(missing)}")
+    if count > MAX_GPUS:
+        raise PlanError(f"{count} GPUs: a plan is for 1 to {MAX_GPUS}")
     name = str(gpu["model"])
     if name not in catalogue.gpus:
         raise PlanError(f"unknown GPU {name}: known are {', '.join(catalogue.gpus)}; add it to fleet_catalogue (gpus)")
+    if gpu["vendor"] != catalogue.gpus[name].vendor:
+        raise _malformed(f"the vendor {gpu['vendor']} for {name}, which is {catalogue.gpus[name].vendor}'s")
     devices = gpu.get("devices") or [{}] * count
+    if len(devices) != count:
+        raise _malformed(f"{len(devices)} devices for {count} GPUs")
     return Node(
         vendor=str(gpu["vendor"]),
         gpu=catalogue.gpus[name],
         count=count,
-        memory_mib=int(gpu["memory_mib"]),
+        memory_mib=memory_mib,
         nodes=tuple([tuple(device.get("nodes") or ()) for device in devices]),
         uuids=tuple([device.get("uuid") for device in devices]),
         numa=tuple([device.get("numa_node") for device in devices]),
@@ -164,7 +184,17 @@ def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any]) -> Node:
         unknown=unknown,
         holders=tuple(gpu.get("holders") or ()),
         hidden=tuple(gpu.get("hidden") or ()),
+        assumed=bool(gpu.get("assumed")),
     )
+
+
+def _whole(value: t.Any) -> int:
+    """A number of the facts; 0 where it is none."""
+    return int(value) if str(value).isdecimal() else 0
+
+
+def _malformed(found: str) -> PlanError:
+    return PlanError(f"the facts of the GPUs have {found}: gather them again with sglang.fleet.gpu_facts")
 
 
 def facts_for(catalogue: Catalogue, name: str, count: int, memory_mib: int | None = None) -> dict[str, t.Any]:
@@ -173,8 +203,8 @@ def facts_for(catalogue: Catalogue, name: str, count: int, memory_mib: int | Non
     memory_mib: memory of one GPU in MiB; None for the catalogue's figure.
     """
     gpu = pick(catalogue.gpus, name, "GPU", "the GPU")
-    if count < 1:
-        raise PlanError(f"{count} GPUs: give 1 or more")
+    if not 1 <= count <= MAX_GPUS:
+        raise PlanError(f"{count} GPUs: give 1 to {MAX_GPUS}")
     if memory_mib is not None and memory_mib < 1:
         raise PlanError(f"{memory_mib} MiB of memory a GPU: give 1 or more")
     amd = gpu.vendor == "amd"
@@ -188,6 +218,7 @@ def facts_for(catalogue: Catalogue, name: str, count: int, memory_mib: int | Non
         "count": count,
         "memory_mib": memory,
         "memory_source": "catalogue",
+        "assumed": True,
         "driver": {"name": "amdgpu" if amd else "nvidia", "version": newest, "loaded": True},
         "devices": [
             {
@@ -197,7 +228,9 @@ def facts_for(catalogue: Catalogue, name: str, count: int, memory_mib: int | Non
                 "uuid": None,
                 "numa_node": None,
                 "memory_mib": memory,
-                "nodes": [f"/dev/dri/renderD{128 + index}" if amd else f"/dev/nvidia{index}"],
+                "nodes": [
+                    f"/dev/dri/renderD{128 + gpu.render_nodes_per_gpu * index}" if amd else f"/dev/nvidia{index}"
+                ],
             }
             for index in range(count)
         ],

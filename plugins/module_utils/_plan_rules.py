@@ -44,6 +44,8 @@ def broken_rule(architecture: Architecture, vendor: str, sglang_version: str, tp
     """
     if tp % ep:
         return Rule("ep-divides-tp", f"tp {tp} is not divisible by ep {ep}")
+    if ep > 1 and architecture.experts is None:
+        return Rule("experts", f"the model has no experts to spread, and ep is {ep}")
     if architecture.experts is not None and architecture.experts % ep:
         return Rule("experts", f"{architecture.experts} experts are not divisible by ep {ep}")
     if architecture.attention_heads % tp:
@@ -51,14 +53,15 @@ def broken_rule(architecture: Architecture, vendor: str, sglang_version: str, tp
     if architecture.kv_heads % tp and tp % architecture.kv_heads:
         return Rule("kv-heads", f"{architecture.kv_heads} KV heads and tp {tp} do not divide one another")
     since = architecture.tp_above_kv_heads_since
-    if tp > architecture.kv_heads and (since is None or version_key(sglang_version) < version_key(since)):
-        needs = f"needs SGLang {since} or newer" if since else "is not supported"
+    if tp > architecture.kv_heads and since is not None and version_key(sglang_version) < version_key(since):
         return Rule(
             "tp-above-kv-heads",
-            f"tp {tp} is above the {architecture.kv_heads} KV heads, which {needs} (the image has {sglang_version})",
+            f"tp {tp} is above the {architecture.kv_heads} KV heads, which needs SGLang {since} or newer (the image has {sglang_version})",
         )
     skipped = architecture.fp8_block_check_skipped_on_amd_since
     if vendor == "amd" and skipped is not None and version_key(sglang_version) >= version_key(skipped):
+        return None
+    if architecture.moe_intermediate_size is None or architecture.fp8_block_size is None:
         return None
     size = architecture.moe_intermediate_size * ep / tp
     if size % architecture.fp8_block_size:

@@ -14,7 +14,7 @@ import itertools
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, Image
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, ContainerOptions, Image
 from ansible_collections.sglang.fleet.plugins.module_utils._container import container_options
 from ansible_collections.sglang.fleet.plugins.module_utils._fit import GIB, MIN_HEADROOM
 from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn, check_allowed, warning_of
@@ -35,13 +35,16 @@ from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import (
     gpus_text,
     version_key,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._server_args import (
-    ServerArgs,
-    command_line,
-    extra_arg_problem,
-    words,
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_wishes import (
+    address_problem,
+    ep_problem,
+    folder_problem,
+    fraction_problem,
+    image_problem,
+    port_problem,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._server_flags import flag_problem, load_flags
+from ansible_collections.sglang.fleet.plugins.module_utils._server_arg_rules import extra_arg_problem
+from ansible_collections.sglang.fleet.plugins.module_utils._server_args import ServerArgs, command_line, words
 
 
 @dataclass(frozen=True)
@@ -100,12 +103,14 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
     node = read_node(catalogue, gpu)
     model = pick_model(catalogue, wishes.model)
     image, is_published = pick_image(catalogue, model, node.gpu, wishes.sglang_version)
-    profile = pick(catalogue.container_profiles, wishes.profile, "profile", "fleet_profile")[node.vendor]
+    vendors = pick(catalogue.container_profiles, wishes.profile, "profile", "fleet_profile")
+    profile = vendors[node.vendor]
     case = Case(catalogue, node, model, image, wishes)
     _check_wishes(case)
     layout, why = choose_layout(case, wishes.layout)
-    _check_ports(wishes, layout)
+    _check_layout(case, layout)
     known = [warning_of(issue, wishes.allow_known_issues) for issue in case.issues(layout.gpus)]
+    _check_numbers(node, profile)
     groups = group_gpus(layout, node.numa, node.links, profile.gpus_seen == "all")
     used = {index for group in groups for index in group}
     idle = [index for index in range(node.count) if index not in used]
@@ -116,7 +121,7 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
     warnings += _arg_warnings(case)
     warnings += _idle_warnings(case, layout, idle)
     warnings += _node_warnings(node, used)
-    warnings += _driver_warnings(case, used, require_driver)
+    warnings += _driver_warnings(case, profile, used, require_driver)
     warnings += known
 
     reference = wishes.image or image.reference
@@ -162,7 +167,7 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
             "user_space": image.user_space,
         },
         patches=[dict(patch) for patch in image.patches],
-        profile=wishes.profile,
+        profile=next(name for name, entry in catalogue.container_profiles.items() if entry is vendors),
         layout=str(layout),
         instances=instances,
         idle_gpus=idle,
@@ -172,40 +177,56 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
 
 
 def _check_wishes(case: Case) -> None:
+    """The wishes that hang on no layout."""
     wishes, model = case.wishes, case.model
-    if not 0 < case.fraction < 1:
-        raise PlanError(
-            f"fleet_mem_fraction_static is {case.fraction:g}: it is the share of a GPU's memory for weights and KV cache; "
-            "set it above 0 and below 1"
-        )
+    for problem in (
+        fraction_problem(case.fraction),
+        ep_problem(wishes.ep) if wishes.ep is not None else None,
+        address_problem(wishes.address),
+        folder_problem(wishes.weights_dir),
+        image_problem(wishes.image) if wishes.image else None,
+    ):
+        if problem is not None:
+            raise PlanError(problem)
     if wishes.context_length is not None and not 0 < wishes.context_length <= model.context_length:
         raise PlanError(
             f"fleet_context_length is {wishes.context_length}: {model.name} takes 1 to {model.context_length} tokens; "
             "set it within that, or leave it out",
             "context",
         )
-    if wishes.ep is not None and wishes.ep < 1:
-        raise PlanError(f"fleet_ep is {wishes.ep}: set it to 1 for no expert parallelism, or to a size that divides tp")
     check_allowed(case.catalogue, wishes.allow_known_issues)
-    if wishes.extra_args:
-        version = case.image.sglang_version
-        flags = load_flags(version)
-        for name, value in wishes.extra_args.items():
-            problem = extra_arg_problem(name, value)
-            # False and null take an argument away: what is taken must be known, the value is none.
-            if problem is None and flags is not None:
-                problem = flag_problem(flags, version, name, value)
-            if problem is not None:
-                raise PlanError(problem, "server-args")
+    for name, value in wishes.extra_args.items():
+        problem = extra_arg_problem(name, value) or case.unlisted(name, value)
+        if problem is not None:
+            raise PlanError(problem, "server-args")
 
 
-def _check_ports(wishes: Wishes, layout: Layout) -> None:
-    last = wishes.port + layout.instances - 1
-    if wishes.port < 1 or last > 65535:
+def _check_layout(case: Case, layout: Layout) -> None:
+    """What hangs on the layout: the ports, and the catalogue's own server arguments."""
+    problem = port_problem(case.wishes.port, layout.instances)
+    if problem is not None:
+        raise PlanError(problem)
+    for name, value in case.args(layout.gpus).items():
+        problem = case.unlisted(name, value)
+        if problem is not None:
+            # The operator's own were checked before: this one is of the model's entry, or of a known issue's.
+            said = problem[len("fleet_server_args.") :]
+            raise PlanError(f"the catalogue gives {case.model.name} the server argument {said}", "server-args")
+
+
+def _check_numbers(node: Node, profile: ContainerOptions) -> None:
+    """A server that sees every GPU takes them by number, from 0 or from its base-gpu-id on, and counts unknown ones too."""
+    others = [device for device in node.unknown if device["pci_id"].startswith(_PCI_VENDORS[node.vendor])]
+    if profile.gpus_seen == "all" and others:
+        listed = ", ".join(f"{device['pci_id']} at {device['pci_address']}" for device in others)
         raise PlanError(
-            f"fleet_port {wishes.port} with {layout.instances} instances takes the ports {wishes.port} to {last}: "
-            f"set fleet_port between 1 and {65536 - layout.instances}"
+            f"a server that sees every GPU takes its own by number, and the host has {listed} besides, which the catalogue "
+            "does not know: the wrong GPUs could be taken; set fleet_profile to hardened, or take the others out of the host",
+            "gpus",
         )
+
+
+_PCI_VENDORS: t.Final = {"amd": "1002:", "nvidia": "10de:"}
 
 
 def _unpublished(case: Case, is_published: bool) -> t.Iterator[Warn]:
@@ -254,13 +275,42 @@ def _fit_warnings(case: Case, layout: Layout) -> t.Iterator[Warn]:
 
 
 def _arg_warnings(case: Case) -> t.Iterator[Warn]:
-    if case.wishes.extra_args and load_flags(case.image.sglang_version) is None:
+    # False and null take an argument away.
+    given = {name for name, value in case.wishes.extra_args.items() if value is not None and value is not False}
+    unknown = sorted(_MEMORY_ARGS & given)
+    if unknown:
+        yield Warn(
+            "fit-unknown",
+            "warn",
+            f"what weights and KV cache take with {', '.join(f'--{name}' for name in unknown)} is not known: the memory "
+            "figures are those without",
+        )
+    if case.wishes.extra_args and case.flags is None:
         yield Warn(
             "unchecked-args",
             "warn",
             f"fleet_server_args was not checked: the catalogue has no list of the arguments of SGLang "
             f"{case.image.sglang_version}",
         )
+
+
+#: server arguments that change the memory, beyond kv-cache-dtype and max-total-tokens, which are counted
+_MEMORY_ARGS: t.Final = frozenset(
+    {
+        "cpu-offload-gb",
+        "enable-lora",
+        "ep-num-redundant-experts",
+        "lora-paths",
+        "modelopt-quant",
+        "offload-group-size",
+        "quantization",
+        "speculative-algorithm",
+        "speculative-draft-model",
+        "speculative-draft-model-path",
+        "swa-full-tokens-ratio",
+        "torchao-config",
+    }
+)
 
 
 def _idle_warnings(case: Case, layout: Layout, idle: t.Sequence[int]) -> t.Iterator[Warn]:
@@ -276,6 +326,13 @@ def _idle_warnings(case: Case, layout: Layout, idle: t.Sequence[int]) -> t.Itera
 
 
 def _node_warnings(node: Node, used: t.Collection[int]) -> t.Iterator[Warn]:
+    if node.assumed:
+        yield Warn(
+            "assumed-devices",
+            "note",
+            "no host was asked: device nodes are the usual ones, and the numeric groups of a host's GPU devices are left "
+            "out; a plan from a host's own facts has both",
+        )
     for device in node.unknown:
         yield Warn(
             "unknown-gpu",
@@ -298,10 +355,12 @@ def _node_warnings(node: Node, used: t.Collection[int]) -> t.Iterator[Warn]:
             )
 
 
-def _driver_warnings(case: Case, used: t.Collection[int], require_driver: bool) -> t.Iterator[Warn]:
+def _driver_warnings(
+    case: Case, profile: ContainerOptions, used: t.Collection[int], require_driver: bool
+) -> t.Iterator[Warn]:
     node, image = case.node, case.image
     problem = check_driver(image, node.driver)
-    if problem is None and case.wishes.profile.lower() != "cookbook":
+    if problem is None and any("{gpu_node}" in option for option in profile.options):
         bare = [index for index in sorted(used) if not node.nodes[index]]
         if bare:
             problem = f"{gpus_text(bare)} without a device node: the driver made none; look at the kernel log (dmesg) of the host"

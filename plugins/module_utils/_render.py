@@ -16,18 +16,35 @@ import typing as t
 from dataclasses import fields
 
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import gpus_text, numbers
 from ansible_collections.sglang.fleet.plugins.module_utils._server_args import COMMAND
 
 _Plan = t.Mapping[str, t.Any]
+#: what narrows the GPUs that a process sees
+_VISIBLE: t.Final = {"amd": "HIP_VISIBLE_DEVICES", "nvidia": "CUDA_VISIBLE_DEVICES"}
 #: a wish -> its inventory variable, where that is not fleet_<wish>
 _VARIABLES: t.Final = {"extra_args": "fleet_server_args"}
 
 
 def command(plan: _Plan, instance: _Plan) -> str:
-    """The server's command, an argument a line, as it is typed in the container of the plan's image."""
-    del plan
+    """The server's command, an argument a line, as it is typed in the container of the plan's image.
+
+    Comments above it say what the container does for it: which GPUs it sees, and the patches.
+    """
     settings = [f"{name}={shlex.quote(value)}" for name, value in instance["environment"].items()]
-    return _lines(" ".join([*settings, *COMMAND]), _options(instance["args"]))
+    comments = []
+    # A server takes the first GPUs that it sees.
+    first = instance["server_args"].get("base-gpu-id", 0)
+    if instance["gpus"] != list(range(first, first + len(instance["gpus"]))):
+        variable = _VISIBLE[plan["vendor"]]
+        listed = numbers(instance["gpus"]).replace(" ", "")
+        comments.append(
+            f"# where the server sees {gpus_text(instance['gpus'])} only, as in its container; else {variable}={listed}\n"
+        )
+    if plan["patches"]:
+        names = ", ".join(patch["name"] for patch in plan["patches"])
+        comments.append(f"# in an image with the patches {names}, which the docker run line applies\n")
+    return "".join(comments) + _lines(" ".join([*settings, *COMMAND]), _options(instance["args"]))
 
 
 def docker_run(plan: _Plan, instance: _Plan) -> str:

@@ -95,7 +95,7 @@ options:
   allow_known_issues:
     description:
       - Names of known issues to set aside. One that refuses a plan no longer does, one that changes it leaves it as
-        published, one that warns is silent.
+        published, one that warns does so in the plan only.
     type: list
     elements: str
     default: []

@@ -206,7 +206,7 @@ def plan(
 
     Exits 0 with a plan, 2 where a plan is not legal or does not fit, 1 where anything else is wrong.
     """
-    from sglang_fleet.planning import FleetError, RefusedError, server_args
+    from sglang_fleet.planning import FleetError, RefusedError, refuses, server_args
 
     given: dict[str, Any] = {
         "model": model,
@@ -243,10 +243,11 @@ def plan(
             raise FleetError(f"--format {format_.value} is for one plan: a fleet takes table or json")
         code = _plan_fleet(inventory, limit, cached, wishes, catalogue, format_)
     except RefusedError as error:
-        if error.rule is None:  # a name or a value that means nothing, whatever the GPUs
+        if not refuses(error.rule):  # a name or a value that means nothing, whatever the GPUs
             complain(str(error))
             raise typer.Exit(FAILED) from error
-        complain(f"there is no such plan (rule {error.rule}): {error}")
+        named = "" if f"rule {error.rule}:" in str(error) else f" (rule {error.rule})"
+        complain(f"there is no such plan{named}: {error}")
         raise typer.Exit(REFUSED) from error
     except FleetError as error:
         complain(str(error))
@@ -290,7 +291,7 @@ def _plan_fleet(
     from sglang_fleet import planning
     from sglang_fleet.fleet import plan_fleet
 
-    entries = planning.checked_catalogue(catalogue) if catalogue else None
+    entries = planning.catalogue_of_fleet(catalogue) if catalogue else None
     found = plan_fleet(inventory, limit, cached, wishes, entries)
     if face is Format.json:
         typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))

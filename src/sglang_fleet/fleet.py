@@ -4,24 +4,33 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from sglang_fleet.collection import CHECKOUT, CollectionMissingError, collections_root
-from sglang_fleet.planning import WISHES, FleetError
+from sglang_fleet.planning import WISHES, FleetError, refuses
 
-#: How a host came out. refused: there is no such plan; failed: anything else went wrong.
+#: How a host came out. refused: there is no such plan; failed: anything else went wrong, or what was asked is wrong.
 PLANNED, REFUSED, UNREACHABLE, FAILED = "planned", "refused", "unreachable", "failed"
-#: The actions whose failure says that what is wished for is not to be had.
-_REFUSING: Final = ("sglang.fleet.launch_plan", "sglang.fleet.validate_inventory")
+#: Wishes that the check of the variables alone looks into. They stand in the inventory's place; all others go straight to
+#: the planner, which then judges them as it does without an inventory.
+_OF_THE_CHECK: Final = frozenset({"address", "port", "image", "weights_dir"})
+#: Wishes that add to the inventory's, under the names that plan.yml takes them by.
+_ADDED: Final = {"extra_args": "plan_server_args", "allow_known_issues": "plan_allow_known_issues"}
+#: Environment variable -> sections of Ansible's configuration that say the same; the last that does counts.
+_HOST_KEYS: Final = {
+    "ANSIBLE_HOST_KEY_CHECKING": ("defaults",),
+    "ANSIBLE_SSH_HOST_KEY_CHECKING": ("defaults", "ssh_connection"),
+    "ANSIBLE_PARAMIKO_HOST_KEY_CHECKING": ("defaults", "paramiko_connection"),
+}
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: Lines of Ansible's own output that go into a message, when there is nothing better.
 _TAIL: Final = 12
@@ -48,7 +57,7 @@ class FleetPlan:
     hosts: dict[str, Host] = field(default_factory=dict)
 
     def exit_code(self) -> int:
-        """0 where every host is planned, 2 where one is refused, 1 where one could not be asked."""
+        """0 where every host is planned, 2 where one is refused, 1 where anything else went wrong."""
         statuses = {host.status for host in self.hosts.values()}
         return 2 if REFUSED in statuses else 1 if statuses & {UNREACHABLE, FAILED} else 0
 
@@ -73,7 +82,8 @@ class Events:
             if kind == "runner_on_ok":
                 self._ok(host, action, result)
             elif kind == "runner_on_failed" and not data.get("ignore_errors"):
-                host.status = REFUSED if action in _REFUSING else FAILED
+                planner = action == "sglang.fleet.launch_plan"
+                host.status = REFUSED if planner and refuses(result.get("rule")) else FAILED
                 host.error = _message(host.name, result)
             elif kind == "runner_on_unreachable":
                 host.status, host.error = UNREACHABLE, _message(host.name, result)
@@ -113,29 +123,25 @@ def plan_fleet(
 ) -> FleetPlan:
     """Plans for the hosts of the group ``gpu_nodes``, or those of them that ``limit`` names; changes nothing on them.
 
-    wishes: by the names of the planner's ``Wishes``; they override the inventory. cached: no host is contacted, the facts
-    of an earlier call with the same inventory count. Raises FleetError where no host can be told anything of.
+    wishes: by the names of the planner's ``Wishes``; they override the inventory, but for server arguments and known issues,
+    which add to it. catalogue: entries over the inventory's own. cached: no host is contacted, the facts of an earlier
+    call with the same inventory count. Raises FleetError where no host can be told anything of.
     """
     if not inventory.exists():
         raise FleetError(f"there is no inventory {inventory}")
     cache = fact_cache(inventory)
     if cached and not cache.is_dir():
         raise FleetError(f"nothing is cached for {inventory}: plan once without --cached")
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         root = collections_root()
     except CollectionMissingError as error:
         raise FleetError(str(error)) from error
-    variables: dict[str, Any] = {
-        wish.variable: wishes[wish.field] for wish in WISHES if wishes and wish.field in wishes
-    }
-    if catalogue is not None:
-        variables["fleet_catalogue"] = dict(catalogue)
+    variables = _variables(wishes or {}, catalogue)
     if cached:
         variables["plan_cached"] = True
 
     events = Events()
-    with tempfile.TemporaryDirectory(prefix="sglang-fleet-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="sglang-fleet-") as scratch, _kept_private(cache):
         status, rc = _run(
             Path(scratch),
             playbook=str(root / "ansible_collections" / "sglang" / "fleet" / "playbooks" / "plan.yml"),
@@ -143,12 +149,41 @@ def plan_fleet(
             limit=limit,
             variables=variables,
             cache=cache,
-            environment=environment(root, os.environ),
+            environment=environment(root),
             handler=events,
         )
     if not events.hosts:
         raise FleetError(_why_no_host(status, rc, limit, events.said))
     return events.finished()
+
+
+def _variables(wishes: Mapping[str, Any], catalogue: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The extra variables of plan.yml."""
+    found: dict[str, Any] = {}
+    for wish in WISHES:
+        if wish.field in wishes:
+            value = wishes[wish.field]
+            name = wish.variable if wish.field in _OF_THE_CHECK else f"launch_plan_{wish.field}"
+            found[_ADDED.get(wish.field, name)] = list(value) if isinstance(value, tuple) else value
+    if catalogue is not None:
+        found["plan_catalogue"] = dict(catalogue)
+    return found
+
+
+@contextmanager
+def _kept_private(cache: Path) -> Iterator[None]:
+    """The folder of cached facts, the operator's only, and so its files, which Ansible makes readable for all."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        cache.chmod(0o700)
+    except OSError as error:
+        raise FleetError(f"cannot keep facts in {cache}: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        for file in cache.iterdir():
+            with suppress(FileNotFoundError):  # another run's, which it has just put in its place
+                file.chmod(0o600)
 
 
 def _run(
@@ -181,8 +216,9 @@ def _run(
     return str(done.status), int(done.rc)
 
 
-def environment(root: Path, outer: Mapping[str, str]) -> dict[str, str]:
+def environment(root: Path) -> dict[str, str]:
     """Ansible's settings for the run, on top of the operator's own environment."""
+    outer = os.environ
     settings = {
         # The ansible-playbook of this program's own environment, activated or not.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), outer.get("PATH", os.defpath)]),
@@ -194,29 +230,40 @@ def environment(root: Path, outer: Mapping[str, str]) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "1",
         "ANSIBLE_FORCE_COLOR": "0",
     }
+    from ansible.config.manager import find_ini_config_file
+
+    # Ansible's own search: it passes over a file that anyone may have put where it is called from.
+    config = find_ini_config_file()
     own = CHECKOUT / "ansible.cfg"
-    config = outer.get("ANSIBLE_CONFIG") or next(
-        (str(path) for path in (Path("ansible.cfg"), own) if path.is_file()), ""
-    )
-    if config == str(own):
-        settings["ANSIBLE_CONFIG"] = config
-    # ansible-runner turns the check of host keys off unless it is told otherwise; here Ansible's own default stands.
+    if own.is_file() and "ANSIBLE_CONFIG" not in outer and config != os.path.join(os.getcwd(), "ansible.cfg"):
+        config = settings["ANSIBLE_CONFIG"] = str(own)
+    # ansible-runner turns the check of host keys off unless a variable says otherwise. One that does outweighs the
+    # configuration, so that it must say what that says.
     if "ANSIBLE_HOST_KEY_CHECKING" not in outer:
-        settings["ANSIBLE_HOST_KEY_CHECKING"] = _host_key_checking(config)
+        settings |= {name: text for name, text in _host_key_checking(config).items() if name not in outer}
     return settings
 
 
-def _host_key_checking(config: str) -> str:
-    """The configuration file's setting, or Ansible's default."""
-    usual = [Path("~/.ansible.cfg").expanduser(), Path("/etc/ansible/ansible.cfg")]
-    file = Path(config).expanduser() if config else next((path for path in usual if path.is_file()), None)
-    parser = configparser.ConfigParser(interpolation=None, strict=False)
+def _host_key_checking(config: str | None) -> dict[str, str]:
+    """What the configuration file says of host keys, as environment variables; Ansible's default where it says nothing."""
+    from ansible.config.manager import ConfigManager
+    from ansible.errors import AnsibleError
+
+    found = dict.fromkeys(_HOST_KEYS, "True")
+    if config is None:
+        return found
+    option = "host_key_checking"
     try:
-        if file is not None:
-            parser.read(file)
-    except configparser.Error:
-        return "True"  # Ansible itself will say what is wrong with it
-    return parser.get("defaults", "host_key_checking", fallback="True")
+        manager = ConfigManager(config)
+        for variable, sections in _HOST_KEYS.items():
+            ini = [{"section": section, "key": option} for section in sections]
+            definition = {option: {"type": "bool", "default": True, "ini": ini}}
+            manager.initialize_plugin_configuration_definitions("connection", variable, definition)
+            value = manager.get_config_value(option, plugin_type="connection", plugin_name=variable)
+            found[variable] = str(bool(value))
+    except AnsibleError:
+        return dict.fromkeys(_HOST_KEYS, "True")  # ansible-playbook will say what is wrong with the file
+    return found
 
 
 def fact_cache(inventory: Path) -> Path:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sglang_fleet.collection import CollectionMissingError, use_collection
 
@@ -42,8 +42,16 @@ WISHES = (
     Wish("weights_dir", "--weights-dir", "fleet_weights_dir"),
     Wish("allow_known_issues", "--allow-known-issue", "fleet_allow_known_issues"),
 )
+#: Rules of a wish by itself. Breaking one is a wrong option, whatever the GPUs; breaking any other means that there is no
+#: such plan.
+_RULES_OF_WISHES: Final = frozenset({"server-args"})
 _OPTIONS = {wish.variable: wish.option for wish in WISHES}
 _VARIABLE = re.compile(r"\bfleet_\w+")
+
+
+def refuses(rule: str | None) -> bool:
+    """Whether a failure by this rule says that there is no such plan; else something that was given is wrong."""
+    return rule is not None and rule not in _RULES_OF_WISHES
 
 
 class FleetError(Exception):
@@ -157,10 +165,18 @@ def in_options(text: str) -> str:
     return _VARIABLE.sub(lambda match: options.get(match[0], match[0]), text)
 
 
-def checked_catalogue(file: Path) -> Mapping[str, Any]:
-    """A catalogue file's sections, sound as far as the built-in catalogue lets one tell; raises FleetError."""
+def catalogue_of_fleet(file: Path) -> Mapping[str, Any]:
+    """A catalogue file's sections, to be added to an inventory's; raises FleetError.
+
+    Only their shape is checked: entries may build on the inventory's own, which the plan of a host knows.
+    """
     sections = read_catalogue(file)
-    _load(_collection(), sections, file)
+    known = _collection().catalogue.SECTIONS
+    for section, entries in sections.items():
+        if section not in known:
+            raise FleetError(f"{file}: unknown section {section}; known: {', '.join(known)}")
+        if not isinstance(entries, Mapping):
+            raise FleetError(f"{file}: {section} must be a mapping of name to entry, not {type(entries).__name__}")
     return sections
 
 

@@ -93,7 +93,7 @@ def _show_facts(plan: Mapping[str, Any], console: Console) -> None:
     if environment:
         grid.add_row("environment", " ".join(f"{name}={value}" for name, value in environment.items()))
     if plan["idle_gpus"]:
-        grid.add_row("idle", Text(f"GPUs {gpus(plan['idle_gpus'])}", style="yellow"))
+        grid.add_row("idle", Text(_gpus_text(plan["idle_gpus"]), style="yellow"))
     _print_table(grid, console)
 
 
@@ -292,6 +292,13 @@ def _show_blocks(hosts: Sequence[Host], console: Console) -> None:
         console.print(Text(line(row), no_wrap=True, overflow="ellipsis"))
         console.print(Padding(Text.assemble(("image ", "dim"), _tag(host)), (0, 0, 0, widths[0] + 2)))
         console.print(Padding(_change(host), (0, 0, 0, widths[0] + 2)))
+
+
+def _gpus_text(indices: Sequence[int]) -> str:
+    """Indices in the collection's words, such as GPU 2."""
+    from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import gpus_text
+
+    return str(gpus_text(indices))
 
 
 def gpus(indices: Sequence[int]) -> str:

@@ -207,6 +207,8 @@ WRONG_VARIABLES = {
     "wrong type": ({"fleet_port": "many"}, ("fleet_port", "'many'", "a whole number", "30000")),
     "no layout": ({"fleet_layout": "all"}, ("fleet_layout", "auto", "1x8 or 2x4")),
 }
+# An image of a version whose arguments the catalogue does not list, as an operator's own may be.
+WITHOUT_A_LIST = {"fleet_catalogue": {"images": {"v0.5.10.post1": {"sglang_version": "0.5.10.post2"}}}}
 # The same for what only the node can tell: the other nodes go on.
 WRONG_FOR_NODE = {
     "no legal plan": (
@@ -222,8 +224,12 @@ WRONG_FOR_NODE = {
         {"fleet_image": "lmsysorg/sglang:v0.0.0"},
         ("lmsysorg/sglang:v0.0.0", "fleet_image", "fleet_registry_mirrors"),
     ),
-    "argument that SGLang refuses": (
+    "argument that the version's list refuses": (
         {"fleet_server_args": {"no-such-flag": True}},
+        ("fleet_server_args.no-such-flag", "SGLang 0.5.10.post1 does not know --no-such-flag"),
+    ),
+    "argument that SGLang refuses": (
+        {"fleet_server_args": {"no-such-flag": True}, **WITHOUT_A_LIST},
         (
             "SGLang refuses",
             "unrecognized arguments: --no-such-flag",
@@ -505,7 +511,7 @@ def test_port_in_use_on_a_virgin_node_leaves_nothing(fleet: Fleet) -> None:
 
 
 def test_argument_that_sglang_refuses_ends_with_its_message(fleet: Fleet) -> None:
-    extra = {"fleet_target": "spare_nodes", "fleet_server_args": {"no-such-flag": True}}
+    extra = {"fleet_target": "spare_nodes", "fleet_server_args": {"no-such-flag": True}, **WITHOUT_A_LIST}
     play = fleet.playbook("deploy.yml", "-l", "spare-01", extra=extra)
     refused(play, "spare-01", "sglang@0.service", "unrecognized arguments: --no-such-flag")
     assert "state.json" not in fleet.written("spare-01"), "what never passed is recorded as applied"

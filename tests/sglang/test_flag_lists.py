@@ -14,7 +14,7 @@ import pytest
 from images import flag_lists, host, worker
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._server_args import LAYOUT_ARGS, OWNED_ARGS
+from ansible_collections.sglang.fleet.plugins.module_utils._server_arg_rules import LAYOUT_ARGS, OWNED_ARGS
 from ansible_collections.sglang.fleet.plugins.module_utils._server_flags import Flags, flag_problem, load_flags
 
 pytestmark = pytest.mark.lab

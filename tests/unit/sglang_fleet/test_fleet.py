@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import yaml
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._inventory import read_specs
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import facts_for
 from ansible_collections.sglang.fleet.plugins.module_utils._state import applied_state
 from sglang_fleet.collection import CHECKOUT
@@ -26,11 +28,12 @@ from sglang_fleet.fleet import (
     UNREACHABLE,
     Events,
     FleetPlan,
+    _variables,
     environment,
     fact_cache,
     plan_fleet,
 )
-from sglang_fleet.planning import FleetError, plan_single
+from sglang_fleet.planning import WISHES, FleetError, RefusedError, in_options, plan_single, refuses
 
 # --- Events ---------------------------------------------------------------------------------------------------------
 
@@ -51,8 +54,12 @@ IS_PLANNED = [
     ("events", "status", "error", "code"),
     [
         (IS_PLANNED, PLANNED, None, 0),
-        ([event("runner_on_failed", "a", "sglang.fleet.launch_plan", msg="a: no GPU")], REFUSED, "no GPU", 2),
-        ([event("runner_on_failed", "a", "sglang.fleet.validate_inventory", msg="a: x")], REFUSED, "x", 2),
+        ([event("runner_on_failed", "a", "sglang.fleet.launch_plan", msg="a: x", rule="memory")], REFUSED, "x", 2),
+        ([event("runner_on_failed", "a", "sglang.fleet.launch_plan", msg="a: x", rule="server-args")], FAILED, "x", 1),
+        ([event("runner_on_failed", "a", "sglang.fleet.launch_plan", msg="a: x", rule=None)], FAILED, "x", 1),
+        ([event("runner_on_failed", "a", "sglang.fleet.launch_plan", msg="a: x")], FAILED, "x", 1),
+        ([event("runner_on_failed", "a", "sglang.fleet.validate_inventory", msg="a: x")], FAILED, "x", 1),
+        ([event("runner_on_failed", "a", "other.launch_plan", msg="a: x", rule="memory")], FAILED, "x", 1),
         ([event("runner_on_unreachable", "a", "sglang.fleet.gpu_facts", msg="timed out")], UNREACHABLE, "timed out", 1),
         ([event("runner_on_failed", "a", "sglang.fleet.gpu_facts", msg="no Python")], FAILED, "no Python", 1),
         ([*IS_PLANNED[:1], event("runner_on_failed", "a", "sglang.fleet.server_facts", msg="b")], FAILED, "b", 1),
@@ -92,42 +99,87 @@ def test_advice_on_variables_is_kept() -> None:
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
+    for name in [name for name in os.environ if name.startswith("ANSIBLE_")]:
+        monkeypatch.delenv(name)
     return tmp_path
 
 
-def test_the_checkouts_settings_count(elsewhere: Path) -> None:
-    settings = environment(CHECKOUT / "collections", {"PATH": "/bin"})
+def test_the_checkouts_settings_count(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/bin")
+    settings = environment(CHECKOUT / "collections")
     assert settings["ANSIBLE_CONFIG"] == str(CHECKOUT / "ansible.cfg")
     assert settings["PATH"] == f"{Path(sys.executable).parent}:/bin"
     assert settings["ANSIBLE_COLLECTIONS_PATH"] == str(CHECKOUT / "collections")
 
 
-def test_the_operators_own_settings_come_first(elsewhere: Path) -> None:
-    outer = {"ANSIBLE_CONFIG": "/etc/mine.cfg", "ANSIBLE_COLLECTIONS_PATH": "/srv/collections"}
-    settings = environment(CHECKOUT / "collections", outer)
+def test_the_operators_own_settings_come_first(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "ansible.cfg").write_text("[defaults]\n")
+    assert "ANSIBLE_CONFIG" not in environment(CHECKOUT / "collections")
+    (elsewhere / "ansible.cfg").unlink()
+    monkeypatch.setenv("ANSIBLE_CONFIG", "/etc/mine.cfg")
+    monkeypatch.setenv("ANSIBLE_COLLECTIONS_PATH", "/srv/collections")
+    settings = environment(CHECKOUT / "collections")
     assert "ANSIBLE_CONFIG" not in settings
     assert settings["ANSIBLE_COLLECTIONS_PATH"] == f"{CHECKOUT}/collections:/srv/collections"
-    (elsewhere / "ansible.cfg").write_text("[defaults]\n")
-    assert "ANSIBLE_CONFIG" not in environment(CHECKOUT / "collections", {})
+
+
+OFF = b"[defaults]\nhost_key_checking = False\n"
 
 
 @pytest.mark.parametrize(
-    ("config", "outer", "checking"),
+    ("config", "checking"),
     [
-        (None, {}, "True"),
-        ("[defaults]\nhost_key_checking = False\n", {}, "False"),
-        ("[defaults]\nforks = 5\n", {}, "True"),
-        ("no settings\n", {}, "True"),
-        ("[defaults]\nhost_key_checking = False\n", {"ANSIBLE_HOST_KEY_CHECKING": "True"}, None),
+        (None, "True"),
+        (OFF, "False"),
+        (b"[defaults]\nhost_key_checking = no\n", "False"),
+        (b"[defaults]\nhost_key_checking = True ; be strict\n", "True"),
+        (b"[defaults]\nhost_key_checking = no ; a lab\n", "False"),
+        (b"[defaults]\nforks = 5\n", "True"),
+        (b"no settings\n", "True"),
+        (b"# caf\xe9\n" + OFF, "False"),  # Ansible reads it, too
     ],
 )
 def test_host_keys_are_checked_unless_the_operator_says_no(
-    elsewhere: Path, config: str | None, outer: dict[str, str], checking: str | None
+    elsewhere: Path, config: bytes | None, checking: str
 ) -> None:
     """ansible-runner would turn the check off."""
     if config is not None:
-        (elsewhere / "ansible.cfg").write_text(config)
-    assert environment(CHECKOUT / "collections", outer).get("ANSIBLE_HOST_KEY_CHECKING") == checking
+        (elsewhere / "ansible.cfg").write_bytes(config)
+    settings = environment(CHECKOUT / "collections")
+    names = ("ANSIBLE_HOST_KEY_CHECKING", "ANSIBLE_SSH_HOST_KEY_CHECKING", "ANSIBLE_PARAMIKO_HOST_KEY_CHECKING")
+    assert [settings[name] for name in names] == [checking] * 3
+
+
+def test_host_keys_of_a_kind_of_connection(elsewhere: Path) -> None:
+    """A variable outweighs every section, so that there must be one for each."""
+    (elsewhere / "ansible.cfg").write_bytes(OFF + b"[ssh_connection]\nhost_key_checking = True\n")
+    settings = environment(CHECKOUT / "collections")
+    assert settings["ANSIBLE_SSH_HOST_KEY_CHECKING"] == "True"
+    assert settings["ANSIBLE_HOST_KEY_CHECKING"] == settings["ANSIBLE_PARAMIKO_HOST_KEY_CHECKING"] == "False"
+
+
+def test_the_operators_variables_on_host_keys_stay(elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (elsewhere / "ansible.cfg").write_bytes(OFF)
+    monkeypatch.setenv("ANSIBLE_SSH_HOST_KEY_CHECKING", "True")
+    settings = environment(CHECKOUT / "collections")
+    assert "ANSIBLE_SSH_HOST_KEY_CHECKING" not in settings
+    assert settings["ANSIBLE_HOST_KEY_CHECKING"] == "False"
+    monkeypatch.setenv("ANSIBLE_HOST_KEY_CHECKING", "True")
+    assert not [name for name in environment(CHECKOUT / "collections") if "HOST_KEY" in name]
+
+
+def test_a_configuration_where_anyone_may_write_does_not_count(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ansible itself passes over it."""
+    public = elsewhere / "public"
+    public.mkdir()
+    public.chmod(0o777)
+    (public / "ansible.cfg").write_bytes(OFF)
+    monkeypatch.chdir(public)
+    settings = environment(CHECKOUT / "collections")
+    assert settings["ANSIBLE_HOST_KEY_CHECKING"] == "True"
+    assert settings["ANSIBLE_CONFIG"] == str(CHECKOUT / "ansible.cfg")
 
 
 def test_two_inventories_have_two_caches(tmp_path: Path) -> None:
@@ -263,10 +315,139 @@ def test_without_the_cache_hosts_are_asked(inventory: Path) -> None:
     assert fleet.exit_code() == 1
 
 
-def test_a_variable_that_is_wrong_refuses_all(inventory: Path) -> None:
-    fleet = plan_fleet(inventory, "same-01:new-01", True, {"layout": "3x9z"})
-    assert {host.status for host in fleet.hosts.values()} == {REFUSED}
-    assert {host.error for host in fleet.hosts.values() if host.error and "fleet_layout is 3x9z" in host.error}
+def test_a_variable_that_is_wrong_stops_all(inventory: Path) -> None:
+    fleet = plan_fleet(inventory, "same-01:new-01", True, {"port": 80})
+    assert {host.status for host in fleet.hosts.values()} == {FAILED}
+    assert {host.error for host in fleet.hosts.values() if host.error and "fleet_port is 80" in host.error}
+
+
+@pytest.mark.parametrize(
+    ("wishes", "code", "words"),
+    [
+        ({"model": "M9"}, 1, "unknown model M9"),
+        ({"layout": "3x9z"}, 1, "fleet_layout is 3x9z"),
+        ({"profile": "no-such"}, 1, "unknown profile no-such"),
+        ({"ep": 0}, 1, "fleet_ep is 0"),
+        ({"allow_known_issues": ("no-such",)}, 1, "no-such"),
+        ({"extra_args": {"no-such-flag": 1}}, 1, "no-such-flag"),
+        ({"extra_args": {"api-key": "secret"}}, 1, "fleet_api_key"),
+        ({"sglang_version": "0.5.7"}, 2, "there is no image of SGLang 0.5.7"),
+        ({"context_length": 300_000}, 2, "fleet_context_length is 300000"),
+        ({"layout": "1x8", "ep": 1}, 2, "192"),
+    ],
+    ids=str,
+)
+def test_a_wish_fails_as_it_does_without_an_inventory(
+    inventory: Path, wishes: dict[str, Any], code: int, words: str
+) -> None:
+    fleet = plan_fleet(inventory, "same-01", True, wishes)
+    error = fleet.hosts["same-01"].error
+    assert error is not None
+    assert words in error
+    assert fleet.exit_code() == code
+    with pytest.raises(RefusedError) as caught:
+        plan_single(wishes, "H200", 8)
+    assert in_options(error) == str(caught.value)
+    assert refuses(caught.value.rule) == (code == 2)
+
+
+# --- What is added to an inventory ----------------------------------------------------------------------------------
+
+MINE = {
+    "fleet_catalogue": {"models": {"Mine": {**load_catalogue().data["models"]["MiniMax-M2.7"], "aliases": []}}},
+    "fleet_server_args": {"max-running-requests": 64, "schedule-policy": "lpm"},
+    "fleet_allow_known_issues": ["streaming-tool-calls"],
+}
+
+
+@pytest.fixture
+def mine(inventory: Path) -> Iterator[Path]:
+    """The inventory with server arguments, a catalogue and a known issue of its own."""
+    before = inventory.read_text()
+    data = yaml.safe_load(before)
+    data["all"]["vars"].update(MINE)
+    inventory.write_text(yaml.safe_dump(data, sort_keys=False))
+    yield inventory
+    inventory.write_text(before)
+
+
+def planned(file: Path, **extra: Any) -> dict[str, Any]:
+    host = plan_fleet(file, "same-01", True, **extra).hosts["same-01"]
+    assert host.plan is not None, host.error
+    return host.plan
+
+
+def test_server_args_and_known_issues_add_to_the_inventorys(mine: Path) -> None:
+    more = {"extra_args": {"schedule-policy": "fcfs", "log-level": "debug"}, "allow_known_issues": ("a100-fp8",)}
+    args = planned(mine, wishes=more)["instances"][0]["server_args"]
+    assert {name: args.get(name) for name in ("max-running-requests", "schedule-policy", "log-level")} == {
+        "max-running-requests": 64,
+        "schedule-policy": "fcfs",
+        "log-level": "debug",
+    }
+    severities = {item["severity"] for item in planned(mine, wishes=more)["warnings"] if "streaming" in item["id"]}
+    assert severities == {"override"}
+
+
+def test_a_catalogue_file_builds_on_the_inventorys_entries(mine: Path) -> None:
+    """And so may a wish build on the file."""
+    assert planned(mine, wishes={"model": "Mine"})["model"] == "Mine"
+    entries = {"models": {"Mine": {"mem_fraction_static": 0.7}}}
+    args = planned(mine, wishes={"model": "Mine"}, catalogue=entries)["instances"][0]["server_args"]
+    assert args["mem-fraction-static"] == 0.7
+    entries = {"models": {"Other": {**MINE["fleet_catalogue"]["models"]["Mine"], "context_length": 300_000}}}
+    wishes = {"model": "Other", "context_length": 250_000}
+    assert planned(mine, wishes=wishes, catalogue=entries)["model"] == "Other"
+
+
+def test_a_wrong_entry_is_found_by_the_plan(mine: Path) -> None:
+    fleet = plan_fleet(mine, "same-01", True, catalogue={"models": {"Mine": {"mem_fraction_static": "much"}}})
+    assert "models.Mine.mem_fraction_static" in str(fleet.hosts["same-01"].error)
+    assert fleet.exit_code() == 1
+
+
+def test_the_inventorys_own_are_checked_whatever_is_added(mine: Path) -> None:
+    data = yaml.safe_load(mine.read_text())
+    data["all"]["vars"]["fleet_server_args"] = {"api-key": "x"}
+    data["all"]["vars"]["fleet_allow_known_issues"] = ["no-such"]
+    mine.write_text(yaml.safe_dump(data, sort_keys=False))
+    more = {"extra_args": {"log-level": "debug"}, "allow_known_issues": ("a100-fp8",)}
+    fleet = plan_fleet(mine, "same-01", True, more)
+    error = str(fleet.hosts["same-01"].error)
+    assert "2 problems with its variables" in error
+    assert "fleet_server_args.api-key" in error
+    assert "unknown issue no-such" in error
+    assert fleet.exit_code() == 1
+
+
+def test_every_variable_of_a_wish_is_one_of_the_roles() -> None:
+    """Else an override would be refused as a misspelt variable."""
+    specs = read_specs()
+    wishes = {wish.field: 1 for wish in WISHES}
+    added = {"plan_server_args", "plan_allow_known_issues"}
+    assert set(_variables(wishes, None)) - set(specs.variables) == added
+    assert not [name for name in (*added, "plan_catalogue") if specs.ours(name)]
+
+
+# --- The cache ------------------------------------------------------------------------------------------------------
+
+
+def test_cached_facts_are_the_operators_only(inventory: Path) -> None:
+    cache = fact_cache(inventory)
+    cache.chmod(0o755)
+    for file in cache.iterdir():
+        file.chmod(0o644)
+    plan_fleet(inventory, "same-01", True)
+    assert cache.stat().st_mode & 0o777 == 0o700
+    assert {file.stat().st_mode & 0o777 for file in cache.iterdir()} == {0o600}
+
+
+def test_a_cache_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "hosts.yml").write_text("all: {}")
+    with pytest.raises(FleetError, match=r"cannot keep facts in .*: Not a directory"):
+        plan_fleet(tmp_path / "hosts.yml")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from sglang_fleet.planning import (
     WISHES,
     FleetError,
     RefusedError,
-    checked_catalogue,
+    catalogue_of_fleet,
     in_options,
     plan_single,
     server_args,
@@ -112,7 +112,7 @@ def test_catalogue_file_changes_the_plan(tmp_path: Path, content: dict[str, Any]
     file.write_text(yaml.safe_dump(content))
     assert plan_single({}, "H200", 8, catalogue_file=file).plan["memory_mib"] == 196608
     assert plan_single({}, "H200", 8).plan["memory_mib"] < 196608
-    assert checked_catalogue(file) == H200_192
+    assert catalogue_of_fleet(file) == H200_192
 
 
 @pytest.mark.parametrize(
@@ -139,6 +139,28 @@ def test_wrong_catalogue_file(tmp_path: Path, content: str | None, words: list[s
     for word in words:
         assert word.format(file=file) in str(caught.value)
     assert "fleet_catalogue" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("gpu: {}", "{file}: unknown section gpu; known: "),
+        ("gpus: []", "{file}: gpus must be a mapping of name to entry, not list"),
+        ("- a", "{file} holds a list"),
+    ],
+)
+def test_shape_of_a_fleets_catalogue_file(tmp_path: Path, content: str, message: str) -> None:
+    file = tmp_path / "more.yml"
+    file.write_text(content)
+    with pytest.raises(FleetError) as caught:
+        catalogue_of_fleet(file)
+    assert str(caught.value).startswith(message.format(file=file))
+
+
+def test_a_fleets_catalogue_file_may_build_on_entries_that_are_not_here(tmp_path: Path) -> None:
+    file = tmp_path / "more.yml"
+    file.write_text("gpus: {OfTheInventory: {memory_mib: 1000}}")
+    assert catalogue_of_fleet(file) == {"gpus": {"OfTheInventory": {"memory_mib": 1000}}}
 
 
 def test_count_that_is_left_out_is_the_generators_and_said() -> None:

@@ -59,7 +59,8 @@ def test_a_plan_fits_the_terminal_and_is_whole(case: str, width: int) -> None:
     assert plan["image"]["reference"] in text
     for patch in plan["patches"]:
         assert patch["name"] in text
-    assert ("idle GPUs" in text) == bool(plan["idle_gpus"])
+    idle = [line.removeprefix("idle").strip() for line in lines if line.startswith("idle")]
+    assert idle == {"idle GPU": ["GPU 2"], "two, longest image": ["GPUs 4 to 7"]}.get(case, [])
 
 
 def test_figures_are_whole_where_there_is_no_room() -> None:

@@ -9,6 +9,10 @@ VENDOR = 0x1002
 CLASS = 0x120000  # processing accelerator
 TOPOLOGY = "/sys/class/kfd/kfd/topology/nodes"
 CPU_NODES = 2
+# amdgpu gives each GPU of the MI300 and MI350 families a DRM device for every partition that it could have, from the
+# start and in every mode: GPU 1 is renderD136 (https://github.com/ROCm/rocDecode/pull/38). The first device is the PCI
+# function's, the others are platform devices (https://github.com/ROCm/ROCm/issues/4261 lists them).
+DRM_DEVICES = 8
 
 
 def build(state):
@@ -27,14 +31,13 @@ def build(state):
         write(f"{TOPOLOGY}/{node}/properties", "cpu_cores_count 96\nsimd_count 0\nvendor_id 0\ndevice_id 0\n")
         write(f"{TOPOLOGY}/{node}/gpu_id", "0\n")
     os.makedirs("/sys/class/kfd/kfd/proc")
-    minor = 0
     for gpu in state["gpus"]:
+        for part in range(DRM_DEVICES):
+            drm(gpu, part, render, video)
         for part in range(partitions):
-            drm(gpu["bus"], part, minor, render, video)
-            kfd(state, gpu, part, partitions, minor, device)
-            minor += 1
+            kfd(state, gpu, part, partitions, device)
     device_node("/dev/kfd", 0o660, render)
-    module("amdgpu", None if "inbox" in state["options"] else state["driver"], minor)
+    module("amdgpu", None if "inbox" in state["options"] else state["driver"], state["count"])
     if "notools" not in state["options"]:
         tool("amd-smi")
         write("/opt/rocm/.info/version", state["rocm"] + "\n")
@@ -58,27 +61,31 @@ def describe(folder, state, gpu, partitions):
         write(os.path.join(folder, name), f"{value}\n")
 
 
-def drm(bus, part, minor, render, video):
-    """The card and render nodes of a device; further partitions are platform devices beside the PCI function."""
-    home = "/sys/bus/pci/devices/" + bus
+def minor(gpu, part):
+    """Number of a DRM device's card; its render node's is higher by 128."""
+    return gpu["index"] * DRM_DEVICES + part
+
+
+def drm(gpu, part, render, video):
+    """The card and render nodes of a DRM device. A real render node without a partition refuses to be opened."""
+    home = "/sys/bus/pci/devices/" + gpu["bus"]
     if part:
         # Real hosts have these under /sys/devices/platform; the path is the only difference.
-        home = f"/sys/bus/pci/xcp/amdgpu_xcp_{minor}"
-        for name in ("mem_info_vram_total", "mem_info_vram_used"):
-            with open(os.path.join("/sys/bus/pci/devices", bus, name)) as handle:
-                write(os.path.join(home, name), handle.read())
-    for name, gid in ((f"card{minor}", video), (f"renderD{128 + minor}", render)):
-        write(f"/sys/class/drm/{name}/dev", f"226:{128 + minor if name.startswith('r') else minor}\n")
+        home = "/sys/bus/pci/xcp/amdgpu_xcp_{}".format(gpu["index"] * (DRM_DEVICES - 1) + part - 1)
+    number = minor(gpu, part)
+    for name, device, gid in ((f"card{number}", number, video), (f"renderD{128 + number}", 128 + number, render)):
+        write(f"/sys/class/drm/{name}/dev", f"226:{device}\n")
         link(home, f"/sys/class/drm/{name}/device")
         link("/sys/class/drm/" + name, f"{home}/drm/{name}")
         device_node("/dev/dri/" + name, 0o660, gid)
 
 
-def kfd(state, gpu, part, partitions, minor, device):
-    """The compute node of a device in KFD's topology."""
+def kfd(state, gpu, part, partitions, device):
+    """The compute node of a whole GPU or of a partition in KFD's topology."""
     domain, bus = int(gpu["bus"][:4], 16), int(gpu["bus"][5:7], 16)
-    home = f"{TOPOLOGY}/{CPU_NODES + minor}"
-    links = io_links(state, gpu, partitions, minor)
+    agent = gpu["index"] * partitions + part
+    home = f"{TOPOLOGY}/{CPU_NODES + agent}"
+    links = io_links(state, gpu, partitions, agent)
     properties = {
         "cpu_cores_count": 0,
         "simd_count": state["simd_count"] // partitions,
@@ -89,12 +96,12 @@ def kfd(state, gpu, part, partitions, minor, device):
         "device_id": device,
         "location_id": bus << 8 | part,
         "domain": domain,
-        "drm_render_minor": 128 + minor,
+        "drm_render_minor": 128 + minor(gpu, part),
         "local_mem_size": 0,
         "num_xcc": state["xcc"] // partitions,
     }
     write(home + "/properties", "".join("{} {}\n".format(*item) for item in properties.items()))
-    write(home + "/gpu_id", f"{28000 + minor}\n")
+    write(home + "/gpu_id", f"{28000 + agent}\n")
     write(home + "/name", "ip discovery\n")
     write(
         home + "/mem_banks/0/properties",
@@ -104,18 +111,18 @@ def kfd(state, gpu, part, partitions, minor, device):
         write(f"{home}/io_links/{number}/properties", text)
 
 
-def io_links(state, gpu, partitions, minor):
-    """PCIe to the GPU's CPU, and XGMI to every other device of the hive, partitions of one GPU among them."""
+def io_links(state, gpu, partitions, agent):
+    """PCIe to the GPU's CPU, and XGMI to every other agent of the hive, partitions of one GPU among them."""
     ends = [(2, gpu["numa"], 20, 312, 64000)]
-    devices = state["count"] * partitions
-    ends += [(11, CPU_NODES + other, 15, 64000, 64000) for other in range(devices) if other != minor]
+    agents = state["count"] * partitions
+    ends += [(11, CPU_NODES + other, 15, 64000, 64000) for other in range(agents) if other != agent]
     links = []
     for kind, end, weight, least, most in ends:
         properties = {
             "type": kind,
             "version_major": 0,
             "version_minor": 0,
-            "node_from": CPU_NODES + minor,
+            "node_from": CPU_NODES + agent,
             "node_to": end,
             "weight": weight,
             "min_latency": 0,

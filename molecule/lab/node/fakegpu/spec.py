@@ -5,7 +5,7 @@ Options
   nodriver         the GPUs are on the PCI bus, nothing else is there: no driver, device nodes or tools
   notools          a driver without amd-smi or nvidia-smi
   noruntime        NVIDIA: no container toolkit
-  cpx              AMD: compute partition CPX, eight devices per GPU, each reporting the whole card's memory
+  cpx              AMD: compute partition CPX, eight compute agents per GPU, each reporting the whole card's memory
   inbox            AMD: the kernel's own amdgpu, which has no version file
   mig              NVIDIA: MIG enabled
   nonvlink         NVIDIA: cards in PCIe slots, without NVLink

@@ -173,7 +173,9 @@ def test_plan_without_a_connection(play: t.Callable[..., Run], check: bool) -> N
     assert done.result("validate")["changed"] is False
     result = done.result("plan")
     assert result["changed"] is False
-    assert [one["port"] for one in result["ansible_facts"]["fleet_plan"]["instances"]] == [30000, 30001]
+    instances = result["ansible_facts"]["fleet_plan"]["instances"]
+    assert [one["port"] for one in instances] == [30000, 30001]
+    assert result["commands"] == [one["command_line"] for one in instances]
 
 
 def test_roles_on_a_host_without_a_gpu(play: t.Callable[..., Run]) -> None:
@@ -254,6 +256,7 @@ def test_a_plan_warns_of_what_is_more_than_a_note(play: t.Callable[..., Run]) ->
     ]
     assert [warning["id"] for warning in done.result("plan")["ansible_facts"]["fleet_plan"]["warnings"]] == [
         "licence",
+        "assumed-devices",
         "mi300x-tp4-decode-crash",
         "streaming-tool-calls",
         "amd-vram-after-kill",
@@ -270,14 +273,22 @@ def test_what_is_set_aside_is_in_the_plan_alone(play: t.Callable[..., Run]) -> N
     assert (plan["count"], plan["memory_mib"]) == (4, 150000)
 
 
-FAILURES: list[tuple[dict[str, t.Any], str]] = [
+FAILURES: list[tuple[dict[str, t.Any], str | None, str]] = [
+    (
+        {"gpu": "H200:8", "layout": "1x16"},
+        "gpus",
+        "node-1: fleet_layout 1x16 needs 16 GPUs, the host has 8 x H200; legal on this host: 1, 2, 4, 8 GPUs an instance (1 "
+        "without the memory for it); set fleet_layout to 1x8",
+    ),
     (
         {"gpu": "H200:8", "model": "M3"},
+        None,
         "node-1: unknown model M3: set fleet_model to one of MiniMax-M2, MiniMax-M2.1, MiniMax-M2.5, MiniMax-M2.7",
     ),
-    ({}, "node-1: there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu"),
+    ({}, None, "node-1: there are no facts of its GPUs: run sglang.fleet.gpu_facts on it first, or give gpu"),
     (
         {"gpu": "H200:8", "catalogue": {"gpus": {"H200": {"memory": 1}}}},
+        None,
         "node-1: fleet_catalogue.gpus.H200: unknown key memory; known: title, vendor, pci_ids, virtual_pci_ids, memory_mib, "
         "memory_source, compute_capability, gfx, image_class, generator",
     ),
@@ -287,14 +298,13 @@ FAILURES: list[tuple[dict[str, t.Any], str]] = [
 def test_failures_name_the_host(play: t.Callable[..., Run]) -> None:
     tasks = [
         {"name": str(index), "sglang.fleet.launch_plan": arguments or None, "ignore_errors": True}
-        for index, (arguments, _message) in enumerate(FAILURES)
+        for index, (arguments, _rule, _message) in enumerate(FAILURES)
     ]
     wrong = {"port": {"gpu": "H200:8", "port": "abc"}, "misspelt": {"modl": "M2.7"}}
     more = [{"name": name, "sglang.fleet.launch_plan": given, "ignore_errors": True} for name, given in wrong.items()]
     done = play([*tasks, *more])
-    assert [done.result(str(index))["msg"] for index in range(len(FAILURES))] == [
-        message for _given, message in FAILURES
-    ]
+    found = [done.result(str(index)) for index in range(len(FAILURES))]
+    assert [(one["rule"], one["msg"]) for one in found] == [(rule, message) for _given, rule, message in FAILURES]
     assert done.result("port")["msg"].startswith("node-1: launch_plan: argument 'port' is of type ")
     assert done.result("misspelt")["msg"].startswith("node-1: launch_plan: unsupported option modl.")
 
@@ -343,10 +353,17 @@ NO_GPUS: list[tuple[t.Any, int | None, int | None, str]] = [
             None,
             f"gpu is {gpu!r}: give NAME:COUNT, such as H200:8, or NAME and count, or the facts of gpu_facts",
         )
-        for gpu, count in (("H200:", None), ("H200:x", None), ("H200:-1", None), ("H200:8:8", None), ("H200:8", 8))
+        for gpu, count in (
+            ("H200:", None),
+            ("H200:x", None),
+            ("H200:-1", None),
+            ("H200:8:8", None),
+            ("H200:8", 8),
+            ("H200:\u00b2", None),
+        )
     ],
-    ("H200:0", None, None, "0 GPUs: give 1 or more"),
-    ("H200", 0, None, "0 GPUs: give 1 or more"),
+    ("H200:0", None, None, "0 GPUs: give 1 to 64"),
+    ("H200", 0, None, "0 GPUs: give 1 to 64"),
 ]
 
 

@@ -118,3 +118,19 @@ def test_a_gpu_that_is_smaller_than_what_is_reserved() -> None:
 def test_an_fp8_cache_holds_twice_the_tokens() -> None:
     whole = memory_of(M2, H200, 143771, 4, 0.85, "auto", 204800).kv_tokens
     assert abs(memory_of(M2, H200, 143771, 4, 0.85, "fp8_e4m3", 204800).kv_tokens - 2 * whole) <= 1
+
+
+@pytest.mark.parametrize(("most", "tokens"), [(100_000, 100_000), (0, 0), (10**9, 3036065), (None, 3036065)])
+def test_a_limit_of_the_cache_leaves_the_rest_free(most: int | None, tokens: int) -> None:
+    memory = memory_of(M2, H200, 143771, 8, 0.85, "auto", 204800, most)
+    whole = memory_of(M2, H200, 143771, 8, 0.85, "auto", 204800)
+    assert memory.kv_tokens == tokens
+    assert memory.kv == (whole.kv if tokens == whole.kv_tokens else tokens * 31744)
+    assert memory.memory == memory.reserved + memory.weights + memory.kv + memory.headroom
+
+
+def test_a_limit_of_the_cache_makes_no_room() -> None:
+    gpu = CATALOGUE.gpus["H100"]
+    assert memory_of(M2, gpu, 81559, 2, 0.85, "auto", 204800, 10000) == memory_of(
+        M2, gpu, 81559, 2, 0.85, "auto", 204800
+    )

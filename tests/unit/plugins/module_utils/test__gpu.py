@@ -15,6 +15,7 @@ import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts, Hidden, mark_virtual
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import parse_properties
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import Answer, Holder
 from tests.unit.plugins.module_utils.fixtures.gpu.host import (
     IDLE_BYTES,
@@ -76,7 +77,35 @@ def test_amd_node(host: Host) -> None:
         "virtual": False,
     }
     assert [device["numa_node"] for device in devices] == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert devices[7]["nodes"] == ["/dev/dri/renderD135"]
+    assert devices[7]["nodes"] == ["/dev/dri/renderD184"]
+
+
+def test_whole_amd_gpus_have_eight_render_nodes_each(host: Host) -> None:
+    """One compute agent for each GPU; the seven nodes beside a GPU's own are platform devices, of no use to a plan."""
+    host.amd(8)
+    drm = host.root / "sys/class/drm"
+    owners = {minor: (drm / f"renderD{minor}/device").readlink().name for minor in range(128, 192)}
+    assert len(list((host.root / "dev/dri").glob("renderD*"))) == len(list(drm.glob("renderD*"))) == 64
+    assert (owners[128], owners[129], owners[135]) == ("0000:05:00.0", "amdgpu_xcp_0", "amdgpu_xcp_6")
+    assert (owners[136], owners[137], owners[191]) == ("0000:15:00.0", "amdgpu_xcp_7", "amdgpu_xcp_55")
+    agents = sorted((host.root / "sys/class/kfd/kfd/topology/nodes").iterdir(), key=lambda path: int(path.name))[2:]
+    minors = [parse_properties((agent / "properties").read_text("utf-8"))["drm_render_minor"] for agent in agents]
+    assert minors == [str(128 + 8 * index) for index in range(8)]
+    facts = host.facts()
+    assert (facts.count, facts.partitioned, facts.problems, facts.hidden) == (8, False, [], [])
+    assert [device.nodes for device in facts.devices] == [[f"/dev/dri/renderD{minor}"] for minor in minors]
+    assert [device.links for device in facts.devices] == [
+        [other for other in range(8) if other != index] for index in range(8)
+    ]
+
+
+def test_nodes_beside_a_gpu_s_own_do_not_stand_in_for_it(host: Host) -> None:
+    host.amd(2)
+    (host.root / "sys/class/drm/renderD136/device").unlink()
+    (host.root / "dev/dri/renderD136").unlink()
+    facts = host.facts()
+    assert [device.nodes for device in facts.devices] == [["/dev/dri/renderD128"], []]
+    assert [hidden.index for hidden in facts.hidden] == [1]
 
 
 def test_nvidia_node(host: Host) -> None:
@@ -131,12 +160,6 @@ def test_no_device_nodes_without_a_driver(host: Host, vendor: str) -> None:
     getattr(host, vendor)(2, driver=None)
     facts = host.facts()
     assert (facts.control_nodes, [device.nodes for device in facts.devices]) == ([], [[], []])
-
-
-def test_amd_gpu_without_a_render_node(host: Host) -> None:
-    host.amd(2)
-    (host.root / "sys/class/drm/renderD129/device").unlink()
-    assert [device.nodes for device in host.facts().devices] == [["/dev/dri/renderD128"], []]
 
 
 def test_uuid_of_the_driver_s_file_or_of_nvidia_smi(host: Host) -> None:
@@ -245,7 +268,7 @@ def test_cpx_is_eight_gpus_of_one_memory_each(host: Host) -> None:
     host.process(700, "python3\0")
     # On the fourth partition of GPU 0 and of GPU 1, and on none of the others.
     host.vram(700, {28000 + minor: 2 << 30 if minor in (3, 11) else 0 for minor in range(64)})
-    assert len(list((host.root / "dev/dri").glob("renderD*"))) == 64
+    assert len(list((host.root / "dev/dri").glob("renderD*"))) == 64  # as many as of whole GPUs
     assert len(list((host.root / "sys/class/kfd/kfd/topology/nodes").iterdir())) == 64 + 2
     facts = host.facts()
     assert (facts.count, len(facts.devices), facts.memory_mib, facts.partitioned) == (8, 8, 196592, True)
@@ -345,10 +368,12 @@ def test_virtual_ids_of_the_catalogue() -> None:
 
 
 def test_mark_virtual_of_a_changed_entry() -> None:
-    catalogue = load_catalogue({"gpus": {"MI300X": {"pci_ids": ["1002:74a1"]}}})
+    ids = {"pci_ids": ["1002:74a1", "1002:fffe"], "virtual_pci_ids": ["1002:fffe"]}
+    catalogue = load_catalogue({"gpus": {"MI300X": ids}})
     known = mark_virtual(catalogue.known_gpus(), catalogue.data["gpus"])
     assert "1002:74b5" not in known
     assert known["1002:74a1"] == {**catalogue.known_gpus()["1002:74a1"], "virtual": False}
+    assert known["1002:fffe"]["virtual"] is True
 
 
 NEAR: list[tuple[str, str, int]] = [
@@ -495,13 +520,13 @@ def test_missing_node_of_a_used_nvidia_gpu(host: Host) -> None:
 
 def test_missing_nodes_of_amd(host: Host) -> None:
     host.amd(3)
-    (host.root / "dev/dri/renderD129").unlink()
-    (host.root / "sys/class/drm/renderD130/device").unlink()
+    (host.root / "dev/dri/renderD136").unlink()
+    (host.root / "sys/class/drm/renderD144/device").unlink()
     assert host.facts().hidden == [
         Hidden(
             1,
             "0000:15:00.0",
-            "/dev/dri/renderD129 is missing although amdgpu is loaded: run `udevadm trigger` on the host, or reboot it",
+            "/dev/dri/renderD136 is missing although amdgpu is loaded: run `udevadm trigger` on the host, or reboot it",
         ),
         Hidden(
             2,

@@ -17,7 +17,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import (
     parse_properties,
     read_kfd,
 )
-from tests.unit.plugins.module_utils.fixtures.gpu.host import Host, fixture
+from tests.unit.plugins.module_utils.fixtures.gpu.host import Host, fixture, render_minor
 
 BOTH = ("0000:05:00.0", "0000:26:00.0")
 WARNING = "WARNING: User is missing the following required groups: render, video.\n"
@@ -33,10 +33,12 @@ AMD_SMI: list[tuple[str, list[AmdSmiRow]]] = [
     ('[1, null, "N/A", {"bus": {"bdf": 5}}]', []),
     ("[{]", []),
     ("AMDSMI_STATUS_DRIVER_NOT_LOADED", []),
+    ("[" * 100_000, []),
+    ('{"gpu_data": ' * 100_000, []),
 ]
 
 
-@pytest.mark.parametrize(("text", "rows"), AMD_SMI)
+@pytest.mark.parametrize(("text", "rows"), AMD_SMI, ids=range(len(AMD_SMI)))
 def test_parse_amd_smi(text: str, rows: list[AmdSmiRow]) -> None:
     assert parse_amd_smi(text) == rows
 
@@ -62,6 +64,7 @@ def test_sizes(size: object, mib: int | None) -> None:
 def test_parse_properties() -> None:
     node = parse_properties(fixture("kfd_node_mi300x.txt"))
     assert (node["vendor_id"], node["device_id"], node["location_id"]) == ("4098", "29857", str(0x26 << 8))
+    assert node["drm_render_minor"] == str(render_minor(1))
     assert parse_properties(fixture("kfd_link_xgmi.txt"))["type"] == "11"
     assert parse_properties("alone\n") == {}
 
@@ -80,8 +83,17 @@ def test_read_kfd(tmp_path: Path) -> None:
     assert read_kfd(str(tmp_path)) == [KfdNode(3, "28851", "29857", "0000:26:00.0", (2,))]
 
 
-def test_domain_and_function_of_a_location(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("location", "address"),
+    [
+        (0xC5 << 8 | 2 << 3 | 1, "0001:c5:02.1"),
+        (0xC5 << 8 | 7, "0001:c5:00.7"),
+        (0xC5 << 8 | 7 << 28, "0001:c5:00.0"),
+    ],
+    ids=["function", "partition 7", "partition 7 from bit 28 on"],
+)
+def test_domain_and_function_of_a_location(tmp_path: Path, location: int, address: str) -> None:
     host = Host(tmp_path)
-    text = f"simd_count 1216\nvendor_id 4098\nlocation_id {0xC5 << 8 | 2 << 3 | 1}\ndomain 1\n"
+    text = f"simd_count 1216\nvendor_id 4098\nlocation_id {location}\ndomain 1\n"
     host.write("sys/class/kfd/kfd/topology/nodes/9/properties", text)
-    assert read_kfd(str(tmp_path))[0].pci_address == "0001:c5:02.1"
+    assert read_kfd(str(tmp_path))[0].pci_address == address

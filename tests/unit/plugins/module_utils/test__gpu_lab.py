@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import read_gpus
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import AMD_SMI, parse_amd_smi, parse_properties
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_nvidia import (
     SMI_APPS,
@@ -22,14 +23,40 @@ from ansible_collections.sglang.fleet.plugins.module_utils._gpu_nvidia import (
     parse_smi,
     parse_topology,
 )
+from tests.unit.plugins.module_utils.fixtures.gpu.host import KNOWN
 
 FAKEGPU = Path(__file__).parents[4] / "molecule" / "lab" / "node" / "fakegpu"
 NO_PID = 2**22 + 1  # above what Linux gives
 
+# The stand-ins write a node's own /sys and /dev as root; here the same calls end up below a folder.
+BELOW = """
+import builtins, grp, os, types
+
+def below(function, *places):
+    def call(*words, **more):
+        words = list(words)
+        for place in places:
+            if str(words[place]).startswith(("/sys/", "/dev/", "/proc/", "/usr/", "/opt/")):
+                words[place] = ROOT + words[place]
+        return function(*words, **more)
+    return call
+
+builtins.open = below(open, 0)
+for name in ("makedirs", "unlink", "chmod"):
+    setattr(os, name, below(getattr(os, name), 0))
+os.symlink = below(os.symlink, 1)
+os.path.exists, os.path.lexists = below(os.path.exists, 0), below(os.path.lexists, 0)
+os.mknod = lambda path, mode, device: open(path, "x").close()
+os.chown = lambda path, uid, gid: None
+grp.getgrnam = lambda name: types.SimpleNamespace(gr_gid=0)
+import amd
+amd.build(STATE)
+"""
+
 
 def lab(code: str) -> str:
     """What a piece of Python prints among the stand-ins' own modules."""
-    script = f"import json, sys; sys.path.insert(0, {str(FAKEGPU)!r}); sys.dont_write_bytecode = True; {code}"
+    script = f"import json, sys; sys.path.insert(0, {str(FAKEGPU)!r}); sys.dont_write_bytecode = True\n{code}"
     return subprocess.run([sys.executable, "-IS", "-c", script], check=True, capture_output=True, text=True).stdout
 
 
@@ -89,6 +116,32 @@ def test_amd_smi(tmp_path: Path, spec: str, version: str) -> None:
     rows = parse_amd_smi(node.ask(AMD_SMI))
     assert [row.pci_address for row in rows] == [gpu["bus"] for gpu in node.state["gpus"]]
     assert {(row.memory_mib, row.driver_version) for row in rows} == {(196592, version)}
+
+
+@pytest.mark.parametrize(("spec", "agents"), [("mi300x:8", 8), ("mi355x:8", 8), ("mi300x:8,cpx", 64)])
+def test_sysfs_of_amd(tmp_path: Path, spec: str, agents: int) -> None:
+    node = Node(tmp_path, spec)
+    lab(f"ROOT, STATE = {str(tmp_path)!r}, {node.state!r}\n{BELOW}")
+    drm = tmp_path / "sys/class/drm"
+    owners = {int(path.name[7:]): (path / "device").resolve(strict=True).name for path in drm.glob("renderD*")}
+    assert sorted(owners) == list(range(128, 192))
+    for gpu in node.state["gpus"]:
+        first = 128 + 8 * gpu["index"]
+        others = [f"amdgpu_xcp_{7 * gpu['index'] + part}" for part in range(7)]
+        assert [owners[first + part] for part in range(8)] == [gpu["bus"], *others]
+    assert sorted(path.name for path in (tmp_path / "dev/dri").iterdir()) == sorted(path.name for path in drm.iterdir())
+
+    properties = [
+        parse_properties(path.read_text("utf-8"))
+        for path in (tmp_path / "sys/class/kfd/kfd/topology/nodes").glob("*/properties")
+    ]
+    minors = sorted(int(found["drm_render_minor"]) for found in properties if "drm_render_minor" in found)
+    assert minors == list(range(128, 192, 64 // agents))
+
+    facts = read_gpus(KNOWN, str(tmp_path))
+    assert (facts.count, facts.partitioned, facts.hidden) == (8, agents != 8, [])
+    assert [device.nodes for device in facts.devices] == [[f"/dev/dri/renderD{128 + 8 * index}"] for index in range(8)]
+    assert [len(device.links) for device in facts.devices] == [7] * 8
 
 
 @pytest.mark.parametrize("partitions", [1, 8])

@@ -23,7 +23,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import Pl
 CATALOGUE = load_catalogue()
 URL = "https://example.org/1"
 ISSUE = KnownIssue("it", "warn", {}, "it breaks", "do this", URL, {}, {})
-HERE = Circumstances("minimax-m2", "MiniMax-M2.7", "MI300X", "amd", "v1", 4)
+HERE = Circumstances("minimax-m2", "MiniMax-M2.7", "MI300X", None, "amd", "v1", 4)
 ARGS = {"attention-backend": "triton", "trust-remote-code": True}
 
 MEETS: list[tuple[dict[str, t.Any], bool]] = [
@@ -32,6 +32,7 @@ MEETS: list[tuple[dict[str, t.Any], bool]] = [
     ({"architectures": ["other"]}, False),
     ({"models": ["MiniMax-M2.5", "MiniMax-M2.7"]}, True),
     ({"models": ["MiniMax-M2.5"]}, False),
+    ({"compute_capabilities": ["8.0"]}, False),
     ({"gpus": ["MI300X"]}, True),
     ({"gpus": ["MI325X"]}, False),
     ({"vendors": ["amd"]}, True),
@@ -52,6 +53,12 @@ MEETS: list[tuple[dict[str, t.Any], bool]] = [
 @pytest.mark.parametrize(("when", "met"), MEETS)
 def test_every_condition_counts(when: dict[str, t.Any], met: bool) -> None:
     assert meets(replace(ISSUE, when=when), HERE, ARGS) is met
+
+
+@pytest.mark.parametrize(("capability", "met"), [("8.0", True), ("9.0", True), ("8.6", False), (None, False)])
+def test_compute_capabilities(capability: str | None, met: bool) -> None:
+    when = {"compute_capabilities": ["8.0", "9.0"]}
+    assert meets(replace(ISSUE, when=when), replace(HERE, compute_capabilities=capability), ARGS) is met
 
 
 @pytest.mark.parametrize("severity", ["note", "warn"])

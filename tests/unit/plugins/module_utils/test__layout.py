@@ -116,7 +116,7 @@ def test_auto_is_tried_on_every_gpu() -> None:
     assert {row.split()[1] for row in AUTO.strip().splitlines()} == set(CATALOGUE.gpus)
 
 
-RULED_BY_FIT = "it holds the longest context or the most of what there is, and leaves the fewest GPUs idle"
+RULED_BY_FIT = "leaves the fewest GPUs idle and is the largest that does"
 WHY: list[tuple[str, int, dict[str, t.Any], str, str]] = [
     ("H200", 8, {}, "1x8", "the published command for MiniMax-M2.7 on H200 with 8 GPUs"),
     ("MI300X", 2, {}, "1x2", "the published command for MiniMax-M2.7 on MI300X with 2 GPUs"),
@@ -144,21 +144,24 @@ WHY: list[tuple[str, int, dict[str, t.Any], str, str]] = [
         3,
         {},
         "1x2",
-        f"the published commands take 4 or 8; of the legal sizes that fit (2) {RULED_BY_FIT}",
+        "the published commands take 4 or 8; of the legal sizes that fit (2), none with room for the full context, 2 "
+        f"{RULED_BY_FIT}",
     ),
     (
         "A800",
         8,
         {},
         "1x8",
-        f"no published command speaks of this hardware; of the legal sizes that fit (4, 8) {RULED_BY_FIT}",
+        "no published command speaks of it; of the legal sizes that fit (4, 8), those with room for the full context first, "
+        f"8 {RULED_BY_FIT}",
     ),
     (
         "H200",
         8,
         {"model": "M2"},
         "1x8",
-        f"no published command speaks of this hardware; of the legal sizes that fit (2, 4, 8) {RULED_BY_FIT}",
+        "no published command speaks of it; of the legal sizes that fit (2, 4, 8), those with room for the full context "
+        f"first, 8 {RULED_BY_FIT}",
     ),
     ("H200", 8, {"layout": "2x4"}, "2x4", "asked for; the published generator offers 4 GPUs an instance"),
     (

@@ -337,6 +337,6 @@ def test_lines_of_a_plan() -> None:
     assert plan_lines(planned, plan_change(planned, {"state": {}})) == [
         "MiniMax-M2.7 on 8 x H200: layout 1x4, lmsysorg/sglang:v0.5.10.post1",
         "instance 0: GPUs 0-3, 127.0.0.1:30000, tp 4, ep 1, 1000 KV tokens, context up to 900",
-        "idle: GPUs 4-7",
+        "idle: GPUs 4 to 7",
         "change: new",
     ]

@@ -166,6 +166,27 @@ def test_what_the_published_generators_offer(
     assert default_count(CATALOGUE, model, gpu) == default
 
 
+def model_with(generator: t.Any) -> Catalogue:
+    entry = {key: value for key, value in CATALOGUE.data["models"]["MiniMax-M2.7"].items() if key != "generator"}
+    entry.update(id="me/own", aliases=[], **({} if generator is None else {"generator": generator}))
+    return load_catalogue({"models": {"Own": entry}})
+
+
+@pytest.mark.parametrize(
+    ("generator", "counts", "default"),
+    [("gpu", (4, 8), 8), ({"counts": [1, 2], "default": 1}, (1, 2), 1), (None, None, 8)],
+)
+def test_whose_counts_a_model_s_generator_offers(
+    generator: t.Any, counts: tuple[int, ...] | None, default: int
+) -> None:
+    """The GPU's own, the model's, or none: no published command speaks of a model that names none."""
+    catalogue = model_with(generator)
+    model = catalogue.models["Own"]
+    assert published(model, catalogue.gpus["H200"]) == (None if counts is None else Generator(counts, default))
+    assert published(model, catalogue.gpus["H20"]) is None
+    assert default_count(catalogue, "Own", "H200") == default
+
+
 def test_default_count_of_an_unknown_gpu() -> None:
     assert refusal(lambda: default_count(CATALOGUE, "M2.7", "V100"))[1].startswith(
         "unknown GPU V100: set the GPU to one of "
@@ -176,13 +197,13 @@ RESET_AMD = (
     "a plan needs whole GPUs: run `amd-smi set --gpu all --compute-partition SPX` and `amd-smi set --memory-partition NPS1` "
     "on the host"
 )
+NO_GPU = (
+    "gpus",
+    "the host is in the play but has no GPU (no AMD Instinct or NVIDIA data-centre GPU on its PCI bus): take it out of the "
+    "group, or look whether the GPU is passed through to it",
+)
 FACTS: list[tuple[dict[str, t.Any], str | None, str]] = [
-    (
-        {"count": 0, "unknown": []},
-        "gpus",
-        "the host is in the play but has no GPU (no AMD Instinct or NVIDIA data-centre GPU on its PCI bus): take it out of "
-        "the group, or look whether the GPU is passed through to it",
-    ),
+    ({"count": 0, "unknown": []}, *NO_GPU),
     (
         {"count": 0, "unknown": [{"pci_address": "0000:c1:00.0", "pci_id": "10de:ffff"}]},
         "gpus",
@@ -190,7 +211,12 @@ FACTS: list[tuple[dict[str, t.Any], str | None, str]] = [
         "out of the play",
     ),
     ({"problems": ["MIG is on; do this", "and that"]}, "gpus", "MIG is on; do this; and that"),
-    ({"partitioned": True}, "gpus", "the GPUs are partitioned: a plan needs whole GPUs"),
+    (
+        {"partitioned": True},
+        "gpus",
+        "the GPUs are partitioned; a plan needs whole GPUs: run `nvidia-smi -mig 0` on the host and reset the GPUs (or "
+        "reboot)",
+    ),
     ({"partitioned": True, "problems": ["CPX: reset them"]}, "gpus", "CPX: reset them"),
     (
         {"model": None, "problems": ["different GPU models in one node (1 x H100, 7 x H200): take the others out"]},
@@ -202,6 +228,19 @@ FACTS: list[tuple[dict[str, t.Any], str | None, str]] = [
         None,
         f"unknown GPU R100: known are {', '.join(CATALOGUE.gpus)}; add it to fleet_catalogue (gpus)",
     ),
+    *[
+        (facts, None, f"the facts of the GPUs have {found}: gather them again with sglang.fleet.gpu_facts")
+        for facts, found in (
+            ({"model": None}, "no model"),
+            ({"vendor": "", "model": None, "memory_mib": 0}, "no vendor, model, memory_mib"),
+            ({"memory_mib": None}, "no memory_mib"),
+            ({"memory_mib": "141G"}, "no memory_mib"),
+            ({"vendor": "amd"}, "the vendor amd for H200, which is nvidia's"),
+            ({"count": 4}, "8 devices for 4 GPUs"),
+        )
+    ],
+    ({"count": 65}, None, "65 GPUs: a plan is for 1 to 64"),
+    *[({"count": count}, *NO_GPU) for count in (None, "8.0", "\u00b2", -1)],
 ]
 
 
@@ -287,9 +326,11 @@ def test_what_a_plan_reads_of_the_facts() -> None:
         holders=[{"pid": 1}],
         hidden=[{"index": 1}],
     )
+    del facts["assumed"]
     node = read_node(CATALOGUE, facts)
+    assert node.assumed is False
     assert (node.vendor, node.gpu.name, node.count, node.memory_mib) == ("amd", "MI300X", 2, 196592)
-    assert node.nodes == (("/dev/dri/renderD128",), ("/dev/dri/renderD129",))
+    assert node.nodes == (("/dev/dri/renderD128",), ("/dev/dri/renderD136",))
     assert (node.numa, node.links, node.uuids) == ((1, None), (frozenset({1}), frozenset()), ("GPU-1", None))
     assert (node.control_nodes, node.gids) == (("/dev/kfd",), (44, 992))
     assert (node.unknown, node.holders, node.hidden) == (({"pci_id": "1002:ffff"},), ({"pid": 1},), ({"index": 1},))
@@ -311,6 +352,7 @@ def test_facts_without_a_host() -> None:
         "count": 1,
         "memory_mib": 143771,
         "memory_source": "catalogue",
+        "assumed": True,
         "driver": {"name": "nvidia", "version": "580", "loaded": True},
         "devices": [
             {
@@ -332,14 +374,31 @@ def test_facts_without_a_host() -> None:
     }
     amd = facts_for(CATALOGUE, "MI300X", 2, 100000)
     assert (amd["memory_mib"], amd["driver"]["name"], amd["control_nodes"]) == (100000, "amdgpu", ["/dev/kfd"])
-    assert [device["nodes"] for device in amd["devices"]] == [["/dev/dri/renderD128"], ["/dev/dri/renderD129"]]
+    assert read_node(CATALOGUE, amd).assumed is True
+
+
+def test_render_nodes_without_a_host_lie_as_far_apart_as_the_vendor_s_do() -> None:
+    """An Instinct GPU has a render node and seven for partitions that are not there."""
+
+    def nodes(catalogue: Catalogue) -> list[list[str]]:
+        return [device["nodes"] for device in facts_for(catalogue, "MI300X", 8)["devices"]]
+
+    assert nodes(CATALOGUE) == [[f"/dev/dri/renderD{minor}"] for minor in (128, 136, 144, 152, 160, 168, 176, 184)]
+    dense = load_catalogue({"vendors": {"amd": {"render_nodes_per_gpu": 1}}})
+    assert nodes(dense) == [[f"/dev/dri/renderD{minor}"] for minor in range(128, 136)]
+
+
+@pytest.mark.parametrize("count", [1, 64])
+def test_as_many_gpus_as_a_node_may_have(count: int) -> None:
+    assert read_node(CATALOGUE, facts_for(CATALOGUE, "MI300X", count)).count == count
 
 
 @pytest.mark.parametrize(
     ("gpu", "count", "memory_mib", "message"),
     [
-        ("H200", 0, None, "0 GPUs: give 1 or more"),
-        ("H200", -1, None, "-1 GPUs: give 1 or more"),
+        ("H200", 0, None, "0 GPUs: give 1 to 64"),
+        ("H200", -1, None, "-1 GPUs: give 1 to 64"),
+        ("H200", 65, None, "65 GPUs: give 1 to 64"),
         ("H200", 8, 0, "0 MiB of memory a GPU: give 1 or more"),
         ("V100", 8, None, f"unknown GPU V100: set the GPU to one of {', '.join(CATALOGUE.gpus)}"),
     ],

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import math
 import re
 import tempfile
 import typing as t
@@ -37,6 +38,8 @@ WEIGHTS, WHOLE_ON_EACH_RANK = 230.1e9, 196e6
 CONTEXT = {"M2": 196608, "M2.1": 196608, "M2.5": 196608, "M2.7": 204800}
 MIB, GIB = 2**20, 2**30
 USEFUL_TOKENS = 8192
+#: those below are the system's
+LOWEST_PORT = 1024
 FP8_CACHE_ON_AMD = ("M2.5", "M2.7")
 NO_FP8 = ("A100-40GB", "A100", "A800-40GB", "A800")
 
@@ -119,7 +122,14 @@ def asks(draw: st.DrawFn) -> Ask:
         "tool_call_parser": draw(st.sampled_from([None, True, False])),
         "enable_metrics": draw(st.booleans()),
         "extra_args": draw(
-            st.sampled_from([{}, {}, *({"kv-cache-dtype": kind} for kind in ("fp8_e4m3", "auto", None))])
+            st.sampled_from(
+                [
+                    {},
+                    {},
+                    *({"kv-cache-dtype": kind} for kind in ("fp8_e4m3", "auto", None)),
+                    *({"max-total-tokens": most} for most in (1, 8191, 8192, 300_000)),
+                ]
+            )
         ),
         "sglang_version": draw(st.sampled_from([None, None, *VERSIONS[CATALOGUE.gpus[gpu].image_class]])),
         "allow_known_issues": draw(st.sampled_from([(), allowed, allowed])) if gpu in NO_FP8 else allowed[1:],
@@ -127,7 +137,10 @@ def asks(draw: st.DrawFn) -> Ask:
     anything: dict[str, tuple[str, st.SearchStrategy[t.Any]]] = {
         "layout": ("layout", st.builds(lambda n, size: f"{n}x{size}", st.integers(1, 5), st.integers(1, 17))),
         "ep": ("ep", st.integers(-1, 17)),
-        "port": ("port", st.one_of(st.integers(0, 65536), st.sampled_from([0, 1, 65533, 65534, 65535, 65536]))),
+        "port": (
+            "port",
+            st.one_of(st.integers(0, 65536), st.sampled_from([0, 1, 1023, 1024, 65533, 65534, 65535, 65536])),
+        ),
         "context": ("context_length", st.one_of(st.integers(-1, 1), st.integers(190_000, 210_000))),
         "fraction": ("mem_fraction_static", st.floats(-0.5, 1.5, allow_nan=False)),
         "version": ("sglang_version", st.sampled_from(["0.5.7", "0.5.8", "0.5.9", "0.5.10.post1", "0.5.11"])),
@@ -208,7 +221,9 @@ def room(ask: Ask, tp: int) -> tuple[float, float, float, float, float]:
     kind = "fp8" if ask.gpu.startswith("MI") and ask.model in FP8_CACHE_ON_AMD else "auto"
     kind = ask.wishes["extra_args"].get("kv-cache-dtype", kind) or "auto"
     token = 2 * max(KV_HEADS / tp, 1) * HEAD_DIM * LAYERS * (1 if kind.startswith("fp8") else 2)
-    return memory, reserved, weights, cache, max(cache / token, 0)
+    # The server's own limit leaves the rest of the cache free.
+    most = ask.wishes["extra_args"].get("max-total-tokens", math.inf)
+    return memory, reserved, weights, min(cache, most * token), min(max(cache / token, 0), most)
 
 
 def has_room(ask: Ask, tp: int, slack: int = 0) -> bool:
@@ -259,6 +274,7 @@ def spread(ask: Ask, groups: t.Sequence[t.Sequence[int]]) -> tuple[int, int]:
 def judge(ask: Ask, plan: dict[str, t.Any]) -> None:
     wishes = ask.wishes
     assert json.loads(json.dumps(plan)) == plan
+    assert "assumed-devices" in {warning["id"] for warning in plan["warnings"]}
     instances = plan["instances"]
     tp = instances[0]["tp"]
     assert plan["layout"] == f"{len(instances)}x{tp}"
@@ -279,7 +295,7 @@ def judge(ask: Ask, plan: dict[str, t.Any]) -> None:
 
     ports = [one["port"] for one in instances]
     assert ports == list(range(wishes["port"], wishes["port"] + len(ports)))
-    assert ports[0] >= 1
+    assert ports[0] >= LOWEST_PORT
     assert ports[-1] <= 65535
     assert [one["name"] for one in instances] == [str(number) for number in range(len(instances))]
 
@@ -354,7 +370,7 @@ def test_plans_keep_the_rules_and_refusals_are_right(ask: Ask) -> None:
     if said.startswith("fleet_port "):
         layout = ask.wishes["layout"]
         most = ask.count if layout == "auto" else int(layout.split("x")[0])
-        assert not 1 <= ask.wishes["port"] <= 65536 - most
+        assert not LOWEST_PORT <= ask.wishes["port"] <= 65536 - most
     else:
         assert not possible(ask, slack=2), said
     # A layout that a text names is to be had.

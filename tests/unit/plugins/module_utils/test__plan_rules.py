@@ -77,11 +77,8 @@ def test_rules(vendor: str, version: str, tp: int, ep: int, rule: str | None, te
     assert broken_rule(M2, vendor, version, tp, ep) == (None if rule is None else Rule(rule, text))
 
 
-def test_an_architecture_that_no_version_takes_above_its_kv_heads() -> None:
-    never = replace(M2, tp_above_kv_heads_since=None)
-    assert broken_rule(never, "nvidia", "9.9", 16, 16) == Rule(
-        "tp-above-kv-heads", "tp 16 is above the 8 KV heads, which is not supported (the image has 9.9)"
-    )
+def test_an_architecture_without_a_date_takes_more_ranks_than_kv_heads() -> None:
+    assert broken_rule(replace(M2, tp_above_kv_heads_since=None), "nvidia", OLD, 16, 16) is None
 
 
 def test_an_architecture_without_a_date_is_never_let_off_the_block_check() -> None:
@@ -91,8 +88,14 @@ def test_an_architecture_without_a_date_is_never_let_off_the_block_check() -> No
     assert found.id == "fp8-block"
 
 
-def test_an_architecture_of_unknown_experts_takes_any_ep_that_divides_tp() -> None:
-    assert broken_rule(replace(M2, experts=None, kv_heads=48), "nvidia", OLD, 3, 3) is None
+def test_a_dense_architecture_takes_no_ep() -> None:
+    dense = replace(M2, experts=None, moe_intermediate_size=None)
+    assert broken_rule(dense, "nvidia", OLD, 8, 1) is None
+    assert broken_rule(dense, "nvidia", OLD, 8, 8) == Rule("experts", "the model has no experts to spread, and ep is 8")
+
+
+def test_weights_without_fp8_blocks_may_be_cut_anywhere() -> None:
+    assert broken_rule(replace(M2, fp8_block_size=None), "nvidia", OLD, 8, 1) is None
 
 
 VERSIONS = ["0.5.7", "0.5.9", "0.5.10", "0.5.10.post1", "0.5.11", "0.6", "1.0"]

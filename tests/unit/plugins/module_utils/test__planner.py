@@ -74,7 +74,7 @@ def test_the_table_has_every_count_that_a_generator_offers() -> None:
         (model.aliases[0], gpu.name, count)
         for model in CATALOGUE.models.values()
         for gpu in CATALOGUE.gpus.values()
-        if gpu.generator and gpu.image_class in model.images
+        if gpu.generator and gpu.image_class in model.images and (model.generator or model.generator_of_gpu)
         for count in (model.generator or gpu.generator).counts
     }
     # The pages speak of one A100 and one H100, and of GB200 for M2.7 alone; the memory variants are the catalogue's own.
@@ -126,7 +126,10 @@ def test_published_commands(
     assert not [warning for warning in plan.warnings if warning.id.startswith("unpublished")]
 
 
-SM80 = "the FP8 checkpoint fails on A100 and its kin with an fp8e4nv Triton error or an illegal memory access, at 4 and at 8 GPUs"
+SM80 = (
+    "the FP8 checkpoint fails on A100 and its kin (compute capability 8.0) with an fp8e4nv Triton error or an illegal memory "
+    "access, at 4 and at 8 GPUs"
+)
 
 
 @pytest.mark.parametrize(
@@ -336,6 +339,7 @@ def test_idle_gpus_are_named(gpu: str, count: int, layout: str, message: str | N
 
 # What each plan warns of, in order: id and severity.
 LICENCE, TOOLS, VRAM = ("licence", "note"), ("streaming-tool-calls", "warn"), ("amd-vram-after-kill", "note")
+ASSUMED, AHEAD = ("assumed-devices", "note"), ("small-headroom", "fit-unknown", "idle-gpus")
 NO_DRIVER = {"driver": {"name": None, "version": None, "loaded": False}}
 NO_VERSION = {"driver": {"name": "amdgpu", "version": None, "loaded": True}}
 WARNINGS: list[tuple[str, int, dict[str, t.Any], dict[str, t.Any], list[tuple[str, str]]]] = [
@@ -354,6 +358,8 @@ WARNINGS: list[tuple[str, int, dict[str, t.Any], dict[str, t.Any], list[tuple[st
     ("H200", 2, {}, {}, [LICENCE, ("kv-below-context", "warn"), TOOLS]),
     ("H200", 3, {}, {}, [LICENCE, ("kv-below-context", "warn"), ("idle-gpus", "warn"), TOOLS]),
     ("H200", 8, {}, {"mem_fraction_static": 0.97}, [LICENCE, ("small-headroom", "warn"), TOOLS]),
+    ("H200", 8, {}, {"extra_args": {"quantization": "fp8"}}, [LICENCE, ("fit-unknown", "warn"), TOOLS]),
+    ("H200", 8, {}, {"extra_args": {"quantization": None}}, [LICENCE, TOOLS]),
     ("H200", 8, {}, {"sglang_version": "0.5.9"}, [LICENCE, ("unpublished-version", "warn"), TOOLS]),
     ("H200", 8, {}, {"model": "M2"}, [LICENCE, ("unpublished-hardware", "warn")]),
     ("H20", 8, {}, {}, [LICENCE, ("unpublished-hardware", "note"), TOOLS]),
@@ -376,7 +382,24 @@ def test_what_is_warned_of(
 ) -> None:
     whole = {**facts_for(CATALOGUE, gpu, count), **facts}
     plan = make_plan(CATALOGUE, whole, Wishes(**wishes), require_driver=False)
-    assert [(warning.id, warning.severity) for warning in plan.warnings] == ids
+    found = [(warning.id, warning.severity) for warning in plan.warnings]
+    assert [row for row in found if row != ASSUMED] == ids
+    # Of the node's own warnings it is the first.
+    ahead = [row[0] for row in found[: found.index(ASSUMED)]]
+    assert set(ahead) <= {"licence", "unpublished-hardware", "unpublished-version", "kv-below-context", *AHEAD}
+    assert not {"licence", "kv-below-context", *AHEAD} & {row[0] for row in found[found.index(ASSUMED) :]}
+
+
+def test_a_host_s_own_facts_are_not_assumed() -> None:
+    facts = facts_for(CATALOGUE, "H200", 8)
+    assert warned(plan_of(facts), "assumed-devices") == Warn(
+        "assumed-devices",
+        "note",
+        "no host was asked: device nodes are the usual ones, and the numeric groups of a host's GPU devices are left out; a "
+        "plan from a host's own facts has both",
+    )
+    del facts["assumed"]
+    assert warned(plan_of(facts), "assumed-devices") is None
 
 
 MESSAGES: list[tuple[str, int, dict[str, t.Any], str, str]] = [
@@ -530,21 +553,49 @@ WISHES: list[tuple[dict[str, t.Any], str | None, str]] = [
         (
             {"mem_fraction_static": fraction},
             None,
-            f"fleet_mem_fraction_static is {fraction:g}: it is the share of a GPU's memory for weights and KV cache; set it "
-            "above 0 and below 1",
+            f"fleet_mem_fraction_static is {fraction:g}: set it above 0 and below 1, for example 0.85",
         )
         for fraction in (1.5, 1.0, 0.0, -0.5)
     ],
-    ({"ep": 0}, None, "fleet_ep is 0: set it to 1 for no expert parallelism, or to a size that divides tp"),
+    (
+        {"ep": 0},
+        None,
+        "fleet_ep is 0: set it to 1 for no expert parallelism, to a size that divides tp, or leave it out",
+    ),
     (
         {"layout": "2x4", "port": 65535},
         None,
-        "fleet_port 65535 with 2 instances takes the ports 65535 to 65536: set fleet_port between 1 and 65534",
+        "fleet_port is 65535: set it between 1024 and 65534 (the layout takes 2 ports from there on)",
+    ),
+    ({"layout": "1x8", "port": 1023}, None, "fleet_port is 1023: set it between 1024 and 65535"),
+    (
+        {"address": "256.0.0.1"},
+        None,
+        "fleet_address is '256.0.0.1': set it to an IP address of the host, such as 127.0.0.1, to 0.0.0.0 for all, or to a "
+        "host name",
     ),
     (
-        {"layout": "1x8", "port": 0},
+        {"weights_dir": "weights"},
         None,
-        "fleet_port 0 with 1 instances takes the ports 0 to 0: set fleet_port between 1 and 65535",
+        "fleet_weights_dir is 'weights': set it to an absolute path of letters, digits and . _ @ + -, for example "
+        "/var/lib/sglang-fleet/huggingface",
+    ),
+    (
+        {"image": "lmsysorg/sglang"},
+        None,
+        "fleet_image is 'lmsysorg/sglang': set it to NAME:TAG or NAME@sha256:DIGEST, or leave it out for the published one",
+    ),
+    (
+        {"extra_args": {"max-total-tokens": 8191}},
+        "memory",
+        "max-total-tokens 8191 is less than the 8192 tokens that are needed: set it to that or more in fleet_server_args, or "
+        "leave it out",
+    ),
+    (
+        {"extra_args": {"max-total-tokens": "10k"}, "layout": "2x4", "context_length": 20000},
+        "memory",
+        "max-total-tokens 10000 is less than the 20000 tokens that are needed: set it to that or more in fleet_server_args, "
+        "or leave it out",
     ),
     (
         {"extra_args": {"api-key": "hunter2hunter2"}},
@@ -581,7 +632,8 @@ def test_wishes_that_give_no_plan(wishes: dict[str, t.Any], rule: str | None, me
     assert refusal(lambda: plan_for("H200", 8, **wishes)) == (rule, message)
 
 
-def test_the_last_ports_there_are() -> None:
+def test_the_first_and_last_ports_there_are() -> None:
+    assert [one.port for one in plan_for("H200", 8, layout="2x4", port=1024).instances] == [1024, 1025]
     assert [one.port for one in plan_for("H200", 8, layout="1x8", port=65535).instances] == [65535]
     assert [one.port for one in plan_for("H200", 8, layout="2x4", port=65534).instances] == [65534, 65535]
 
@@ -639,6 +691,123 @@ def test_extra_arguments_add_change_and_take_away() -> None:
         "port": 30000,
     }
     assert list(args)[-2:] == ["host", "port"]
+
+
+#: max-total-tokens as given, tokens that it means
+LIMITS: list[tuple[t.Any, int]] = [
+    (100_000, 100_000),
+    ("100000", 100_000),
+    ("100k", 100_000),
+    ("96Ki", 98_304),
+    ("0.5M", 500_000),
+    ("\u00b2", 3_036_065),
+    (10**9, 3_036_065),
+    (None, 3_036_065),
+]
+
+
+@pytest.mark.parametrize(("given", "tokens"), LIMITS)
+def test_the_server_s_own_limit_of_its_cache_counts(given: t.Any, tokens: int) -> None:
+    image = {**CATALOGUE.data["images"]["v0.5.10.post1"], "sglang_version": "0.5.99"}
+    catalogue = load_catalogue({"images": {"v0.5.99": image}})
+    # A version without a list takes any value.
+    plan = plan_for("H200", 8, catalogue, sglang_version="0.5.99", extra_args={"max-total-tokens": given})
+    fit = plan.instances[0].fit
+    assert fit["kv_tokens"] == tokens
+    assert (warned(plan, "kv-below-context") is None) == (tokens >= 204800)
+    names = ("reserved", "weights", "kv", "headroom")
+    assert abs(sum(fit[f"{name}_gib_per_gpu"] for name in names) - fit["memory_gib_per_gpu"]) < 0.25
+
+
+def test_memory_that_the_plan_cannot_reckon_with_is_told() -> None:
+    extra = {"speculative-algorithm": "EAGLE", "quantization": "fp8", "cpu-offload-gb": None, "enable-lora": False}
+    plan = plan_for("H200", 8, extra_args=extra)
+    assert warned(plan, "fit-unknown") == Warn(
+        "fit-unknown",
+        "warn",
+        "what weights and KV cache take with --quantization, --speculative-algorithm is not known: the memory figures are "
+        "those without",
+    )
+    assert plan.instances[0].fit == plan_for("H200", 8).instances[0].fit
+
+
+CATALOGUE_ARGS: list[tuple[dict[str, t.Any], str]] = [
+    (
+        {"models": {"M2.7": {"server_args": {"nvidia": {"no-such-option": 1}}}}},
+        "no-such-option: SGLang 0.5.10.post1 does not know --no-such-option; remove it",
+    ),
+    (
+        {"models": {"M2.7": {"server_args": {"nvidia": {"log-requests": "yes"}}}}},
+        "log-requests: --log-requests takes no value; set it to true, or to false to leave it out",
+    ),
+    (
+        {"known_issues": {"streaming-tool-calls": {"severity": "change", "change": {"server_args": {"quik": True}}}}},
+        "quik: SGLang 0.5.10.post1 does not know --quik; remove it",
+    ),
+]
+
+
+@pytest.mark.parametrize(("overrides", "said"), CATALOGUE_ARGS)
+def test_the_catalogue_s_arguments_are_held_against_the_parser_s_list_too(
+    overrides: dict[str, t.Any], said: str
+) -> None:
+    catalogue = load_catalogue(overrides)
+    assert refusal(lambda: plan_for("H200", 8, catalogue)) == (
+        "server-args",
+        f"the catalogue gives MiniMax-M2.7 the server argument {said}",
+    )
+
+
+def test_an_argument_of_the_catalogue_that_is_false_is_left_out() -> None:
+    catalogue = load_catalogue({"models": {"M2.7": {"server_args": {"amd": {"attention-backend": False}}}}})
+    assert "attention-backend" not in plan_for("MI300X", 8, catalogue).instances[0].server_args
+
+
+def test_the_profile_is_named_as_the_catalogue_has_it() -> None:
+    catalogue = load_catalogue({"container_profiles": {"Site": CATALOGUE.data["container_profiles"]["hardened"]}})
+    assert [plan_for("H200", 8, catalogue, profile=name).profile for name in ("COOKBOOK", "site", "Hardened")] == [
+        "cookbook",
+        "Site",
+        "hardened",
+    ]
+
+
+DENSE = {
+    key: value
+    for key, value in CATALOGUE.data["architectures"]["minimax-m2"].items()
+    if key not in ("experts", "moe_intermediate_size", "fp8_block_size", "tp_above_kv_heads_since")
+}
+
+
+def test_a_dense_model_takes_no_ep_and_more_ranks_than_kv_heads() -> None:
+    model = {**CATALOGUE.data["models"]["MiniMax-M2.7"], "id": "me/dense", "aliases": [], "architecture": "dense"}
+    model.update(ep_equals_tp_at={})
+    catalogue = load_catalogue({"architectures": {"dense": DENSE}, "models": {"Dense": model}})
+    assert [(one.tp, one.ep) for one in plan_for("H200", 8, catalogue, model="Dense").instances] == [(8, 1)]
+    assert plan_for("H200", 16, catalogue, model="Dense", layout="1x16").instances[0].ep == 1
+    assert refusal(lambda: plan_for("H200", 8, catalogue, model="Dense", layout="1x8", ep=2))[0] == "experts"
+
+
+def test_a_model_without_a_generator_follows_the_rules_and_the_memory() -> None:
+    model = {key: value for key, value in CATALOGUE.data["models"]["MiniMax-M2.7"].items() if key != "generator"}
+    catalogue = load_catalogue({"models": {"Own": {**model, "id": "me/own", "aliases": []}}})
+    plan = plan_for("H200", 8, catalogue, model="Own")
+    assert plan.reasons[0].startswith("layout 1x8: no published command speaks of it; ")
+    found = warned(plan, "unpublished-hardware")
+    assert found is not None
+    assert found.message.startswith("no published command for Own speaks of H200: ")
+
+
+def test_a_known_issue_of_a_compute_capability_meets_every_gpu_that_has_it() -> None:
+    issue = {**CATALOGUE.data["known_issues"]["a100-fp8"], "when": {"compute_capabilities": ["9.0"]}}
+    catalogue = load_catalogue({"known_issues": {"a100-fp8": issue}})
+    # The issue still asks for the architecture; of the capabilities, 9.0 stands for 8.0 now.
+    for gpu, capability in (("H200", "9.0"), ("H20", "9.0"), ("B200", "10.0"), ("A100", "8.0"), ("MI300X", None)):
+        assert catalogue.gpus[gpu].compute_capability == capability
+        if capability == "9.0":
+            assert refusal(lambda gpu=gpu: plan_for(gpu, 8, catalogue))[0] == "known-issue"
+        else:
+            assert warned(plan_for(gpu, 8, catalogue), "a100-fp8") is None
 
 
 def test_a_context_that_is_asked_for_is_what_is_counted() -> None:
@@ -802,6 +971,37 @@ def test_gpus_without_device_nodes() -> None:
     # A GPU that stays idle needs none, nor does a container that sees all of /dev.
     assert warned(plan_of(facts, layout="1x2"), "driver") is None
     assert warned(plan_of(facts, profile="cookbook"), "driver") is None
+
+
+def test_a_profile_that_asks_for_no_node_of_a_gpu_does_without() -> None:
+    entry = CATALOGUE.data["container_profiles"]["hardened"]
+    nvidia = entry["nvidia"]
+    options = [option for option in nvidia["options"] if "{gpu_node}" not in option]
+    assert len(options) < len(nvidia["options"])
+    own = {**entry, "nvidia": {**nvidia, "options": options}}
+    catalogue = load_catalogue({"container_profiles": {"own": own}})
+    facts = facts_for(CATALOGUE, "H200", 4)
+    for device in facts["devices"]:
+        device["nodes"] = []
+    plan = make_plan(catalogue, facts, Wishes(profile="own"))
+    assert (plan.layout, warned(plan, "driver")) == ("1x4", None)
+
+
+UNKNOWN = {"pci_address": "0000:01:00.0", "pci_id": "10de:ffff"}
+
+
+@pytest.mark.parametrize("layout", ["2x4", "1x4", "1x8"])
+def test_servers_that_see_every_gpu_are_refused_beside_unknown_ones(layout: str) -> None:
+    facts = {**facts_for(CATALOGUE, "H200", 8), "unknown": [UNKNOWN]}
+    assert refusal(lambda: plan_of(facts, profile="cookbook", layout=layout)) == (
+        "gpus",
+        "a server that sees every GPU takes its own by number, and the host has 10de:ffff at 0000:01:00.0 besides, which the "
+        "catalogue does not know: the wrong GPUs could be taken; set fleet_profile to hardened, or take the others out of "
+        "the host",
+    )
+    # What another vendor's driver drives is not counted.
+    facts["unknown"] = [{**UNKNOWN, "pci_id": "1002:ffff"}]
+    assert plan_of(facts, profile="cookbook", layout=layout).layout == layout
 
 
 NVIDIA_12 = (

@@ -15,7 +15,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import DEFAULT_DIRECTORY, read_data
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import DEFAULT_DIRECTORY
 
 jsonschema = pytest.importorskip("jsonschema")
 yaml = pytest.importorskip("yaml")

@@ -54,6 +54,7 @@ def test_command_of_the_second_instance_with_lists_quotes_and_environment() -> N
     )
     instance = {**plan["instances"][1], "environment": {"A": "1", "B": "x y"}}
     assert command(plan, instance) == (
+        "# where the server sees GPUs 4 to 7 only, as in its container; else CUDA_VISIBLE_DEVICES=4,5,6,7\n"
         "A=1 B='x y' python3 -m sglang.launch_server \\\n"
         "  --model-path MiniMaxAI/MiniMax-M2.7 \\\n"
         "  --tp-size 4 \\\n"
@@ -66,6 +67,22 @@ def test_command_of_the_second_instance_with_lists_quotes_and_environment() -> N
         "  --host 127.0.0.1 \\\n"
         "  --port 30001"
     )
+
+
+def test_what_a_command_says_that_the_container_does_for_it() -> None:
+    def comments(plan: dict[str, t.Any], number: int = 0) -> list[str]:
+        lines = command(plan, plan["instances"][number]).splitlines()
+        return [line for line in lines if line.startswith("#")]
+
+    assert comments(plan_for("H200", 8)) == []
+    assert comments(plan_for("MI300X", 8, layout="4x2"), 1) == [
+        "# where the server sees GPUs 2, 3 only, as in its container; else HIP_VISIBLE_DEVICES=2,3"
+    ]
+    # A server that sees every GPU is told its first.
+    assert comments(plan_for("H200", 8, layout="2x4", profile="cookbook"), 1) == []
+    assert comments(plan_for("MI300X", 4, model="M2.1")) == [
+        "# in an image with the patches transformers-module-name, minimax-m2-torch-compile, which the docker run line applies"
+    ]
 
 
 def test_docker_run() -> None:
@@ -362,7 +379,7 @@ ROUND: list[dict[str, t.Any]] = [
     {"address": "fd00::"},
     {"address": "::1"},
     {"address": "gpu-01.example.org", "image": "a@sha256:" + "0" * 64},
-    {"address": "on", "weights_dir": "/a b/#c: d"},
+    {"address": "on", "weights_dir": "/a@b/2026-01-01"},
     {"sglang_version": "0.5.9", "mem_fraction_static": 0.8},
     {
         "extra_args": {
