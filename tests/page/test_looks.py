@@ -120,8 +120,8 @@ def test_the_memory_bar_has_the_shares_of_the_figures(open_page: Open, choice: C
     )
     figures = [float(data.get_attribute("value") or 0) for data in page.locator("#shares data").all()]
     *parts, whole = figures
-    bar = page.locator("#memory").evaluate("(bar) => bar.clientWidth")
-    assert widths == pytest.approx([bar * part / whole for part in parts], abs=2)
+    drawn = page.locator("#memory").evaluate("(bar) => bar.clientWidth")
+    assert widths == pytest.approx([drawn * part / whole for part in parts], abs=2)
 
 
 @kinds

@@ -157,7 +157,7 @@ def running(version: str, words: list[str], folder: Path) -> Iterator[subprocess
 
 def server_info(server: subprocess.Popen[bytes], port: int, log: Path) -> dict[str, Any]:
     """What the server says of itself as soon as it answers; what it has printed when it never does."""
-    for _ in range(360):
+    for _attempt in range(360):
         if server.poll() is not None:
             break
         try:

@@ -111,7 +111,7 @@ def test_the_planner_refuses_what_sglang_refuses(version: str, vendor: str) -> N
         table.append((tp, ep, objections(version, tp, ep), rule.id if rule else None))
     # The planner names one rule, SGLang's code may have more against it.
     assert [row for row in table if (row[3] is None) != (not row[2]) or (row[3] and row[3] not in row[2])] == []
-    assert {(tp, ep) for tp, ep, _, rule in table if rule is None} == {
+    assert {(tp, ep) for tp, ep, _said, rule in table if rule is None} == {
         *((tp, ep) for tp in (1, 2, 4) for ep in (1, 2, 4) if ep <= tp),
         *((8, ep) for ep in (2, 4, 8)),
     }

@@ -81,11 +81,11 @@ def test_figures_are_whole_where_there_is_no_room() -> None:
 def test_the_memory_bar_is_to_scale(case: str, width: int) -> None:
     plan = planned(case)
     fit = plan["instances"][0]["fit"]
-    [bar] = [line for line in shown(show_plan, plan, width) if re.fullmatch("[▒█▓░]+ *", line)]
-    drawn = len(bar.strip())
+    [row] = [line for line in shown(show_plan, plan, width) if re.fullmatch("[▒█▓░]+ *", line)]
+    drawn = len(row.strip())
     for fill, part in (("█", "weights"), ("▓", "kv"), ("░", "headroom")):
         share = fit[f"{part}_gib_per_gpu"] / fit["memory_gib_per_gpu"]
-        assert bar.count(fill) / drawn == pytest.approx(share, abs=0.05)
+        assert row.count(fill) / drawn == pytest.approx(share, abs=0.05)
 
 
 @pytest.mark.parametrize("case", CASES)

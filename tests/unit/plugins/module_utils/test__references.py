@@ -393,7 +393,7 @@ def test_more_concurrency_is_more_throughput_and_slower_tokens(model: str) -> No
         (entry["settings"]["max_concurrency"], entry["metrics"]) for entry in SPEED.values() if entry["model"] == model
     )
     for key in ("output_throughput", "total_throughput", "mean_tpot_ms", "mean_itl_ms"):
-        values = [metrics[key] for _, metrics in runs]
+        values = [metrics[key] for _concurrency, metrics in runs]
         assert values == sorted(set(values)), key
 
 
