@@ -3,9 +3,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the automation itself costs, as ratios within one run: `make bench`.
 
-noop  a deploy over nodes that are as they should be, to one ping play over the same nodes
-cold  a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, run over ssh in parallel
-plan  10,000 plans in one process, to a bare loop that writes as many plans as JSON (no lab needed)
+noop    a deploy over nodes that are as they should be, to one ping play over the same nodes
+cold    a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, run over ssh in parallel
+doctor  `sglang-fleet doctor` over nodes that are as they should be, to one ping play over the same nodes
+plan    10,000 plans in one process, to a bare loop that writes as many plans as JSON (no lab needed)
 
 Seconds depend on the machine and are printed for orientation; the ratios are the result.
 """
@@ -110,6 +111,31 @@ def noop(runs: int) -> dict[str, Any]:
     return figures("noop", "no-op deploy.yml", "one ping play", pairs)
 
 
+def examine() -> dict[str, float]:
+    """Seconds that the look at each node took there."""
+    program = str(Path(sys.executable).with_name("sglang-fleet"))
+    done = subprocess.run(
+        [program, "doctor", "-i", str(INVENTORY), "--json"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise SystemExit(f"bench: the nodes are not healthy:\n{done.stdout[-3000:]}{done.stderr[-1000:]}")
+    return {name: host["seconds"] for name, host in json.loads(done.stdout)["hosts"].items()}
+
+
+def doctor(runs: int) -> dict[str, Any]:
+    playbook("deploy.yml")
+    slowest = 0.0
+    pairs = []
+    for _ in range(runs):
+        begun = time.monotonic()
+        looks = examine()
+        ours = time.monotonic() - begun
+        slowest = max(slowest, *looks.values())
+        pairs.append((ours, timed(lambda: playbook("benchmarks/ping.yml"))))
+    result = figures("doctor", "sglang-fleet doctor", "one ping play", pairs)
+    return {**result, "seconds_a_node": slowest}
+
+
 def cold(runs: int) -> dict[str, Any]:
     pairs = []
     for _ in range(runs):
@@ -163,15 +189,15 @@ def figures(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("only", nargs="?", choices=["noop", "cold", "plan"], help="one of the three")
+    parser.add_argument("only", nargs="?", choices=["noop", "cold", "doctor", "plan"], help="one of them")
     parser.add_argument("--runs", type=int, help="pairs of runs (default: 5, 1 for cold)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     os.environ["ANSIBLE_FORCE_COLOR"] = "false"
-    wanted = [options.only] if options.only else ["plan", "cold", "noop"]
+    wanted = [options.only] if options.only else ["plan", "cold", "noop", "doctor"]
     if wanted != ["plan"]:
         subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
-    benchmarks = {"cold": cold, "noop": noop, "plan": plan}
+    benchmarks = {"cold": cold, "noop": noop, "doctor": doctor, "plan": plan}
     results = [benchmarks[name](options.runs or (1 if name == "cold" else 5)) for name in wanted]
     table = Table("benchmark", "hosts", "runs", "seconds", "base", "ratio", "min to max")
     for r in results:
@@ -185,6 +211,9 @@ def main() -> int:
             f"{r['ratio_min']:.2f} to {r['ratio_max']:.2f}",
         )
     console.print(table)
+    for r in results:
+        if "seconds_a_node" in r:
+            console.print(f"the slowest look at a node took {r['seconds_a_node']:.1f} s there")
     if options.json:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
     return 0

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The catalogue: GPUs, models, images, patches, container profiles and known issues.
+"""The catalogue: GPUs, models, images, drivers, patches, container profiles and known issues.
 
 It is data (``catalogue/*.yml``, one JSON Schema each under ``catalogue/schema/``). This file reads it on the controller,
 merges the operator's own entries over it and gives typed views. Hosts never load it: what they need of it they are told.

@@ -19,6 +19,8 @@ SECTIONS: t.Final[dict[str, str]] = {
     "architectures": "models",
     "models": "models",
     "images": "images",
+    "drivers": "drivers",
+    "container_tools": "container_tools",
     "patches": "patches",
     "container_profiles": "container_profiles",
     "known_issues": "known_issues",
@@ -60,7 +62,8 @@ def check_schema(
                 continue
             entries = {name: entry for name, entry in entries.items() if name in only[section]}
         schema = json.loads(((directory or DEFAULT_DIRECTORY) / "schema" / f"{file}.json").read_text("utf-8"))
-        validator = jsonschema.Draft202012Validator(schema["properties"][section])
+        part = {**schema["properties"][section], "$defs": schema.get("$defs", {})}
+        validator = jsonschema.Draft202012Validator(part)
         for error in sorted(validator.iter_errors(entries), key=lambda e: [str(part) for part in e.absolute_path]):
             path = ".".join([section, *(str(part) for part in error.absolute_path)])
             findings.append(template.format(path=path, message=_plain(error)))

@@ -132,8 +132,19 @@ def _no_image(gpu: Gpu) -> str:
     )
 
 
-def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any]) -> Node:
-    """The GPU facts, or a PlanError where no plan can come of them."""
+_TOOLS: t.Final = ("nvidia-smi", "amd-smi")
+
+
+def tool_problems(gpu: t.Mapping[str, t.Any]) -> list[str]:
+    """Those of the host's problems that its driver's tool told, as between an installation and the reboot after it."""
+    return [str(problem) for problem in gpu.get("problems") or () if str(problem).startswith(_TOOLS)]
+
+
+def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], *, require_driver: bool = True) -> Node:
+    """The GPU facts, or a PlanError where no plan can come of them.
+
+    Without require_driver, what the driver's tool complains of does not count.
+    """
     unknown = tuple(gpu.get("unknown") or ())
     count = _whole(gpu.get("count"))
     if not count:
@@ -149,7 +160,8 @@ def read_node(catalogue: Catalogue, gpu: t.Mapping[str, t.Any]) -> Node:
             "out of the group, or look whether the GPU is passed through to it",
             "gpus",
         )
-    problems = list(gpu.get("problems") or ())
+    forgiven = [] if require_driver else tool_problems(gpu)
+    problems = [problem for problem in gpu.get("problems") or () if problem not in forgiven]
     if gpu.get("partitioned") and not problems:
         remedy = RESET_PARTITIONS if gpu.get("vendor") == "amd" else RESET_MIG
         problems = [f"the GPUs are partitioned; a plan needs whole GPUs: {remedy}"]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, ContainerOptions, Image
 from ansible_collections.sglang.fleet.plugins.module_utils._container import container_options
+from ansible_collections.sglang.fleet.plugins.module_utils._drivers import accepted
 from ansible_collections.sglang.fleet.plugins.module_utils._fit import GIB, MIN_HEADROOM
 from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn, check_allowed, warning_of
 from ansible_collections.sglang.fleet.plugins.module_utils._layout import Groups, Layout, choose_layout, group_gpus
@@ -28,6 +29,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import (
     pick_model,
     published,
     read_node,
+    tool_problems,
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import (
     PlanError,
@@ -100,7 +102,7 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
     gpu: ``ansible_facts.gpu``. With require_driver false a driver that the image does not start on is a warning, for a
     plan that is made before the driver is installed.
     """
-    node = read_node(catalogue, gpu)
+    node = read_node(catalogue, gpu, require_driver=require_driver)
     model = pick_model(catalogue, wishes.model)
     image, is_published = pick_image(catalogue, model, node.gpu, wishes.sglang_version)
     vendors = pick(catalogue.container_profiles, wishes.profile, "profile", "fleet_profile")
@@ -122,6 +124,7 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
     warnings += _idle_warnings(case, layout, idle)
     warnings += _node_warnings(node, used)
     warnings += _driver_warnings(case, profile, used, require_driver)
+    warnings += [] if require_driver else [Warn("driver-tool", "warn", problem) for problem in tool_problems(gpu)]
     warnings += known
 
     reference = wishes.image or image.reference
@@ -392,6 +395,9 @@ def _reasons(case: Case, layout: Layout, why: str, groups: Groups, is_published:
     asked = " with the SGLang version asked for" if case.wishes.sglang_version else ""
     origin = f"published for {model.name} on {gpu.name}" if is_published else f"the one for this hardware{asked}"
     result.append(f"image {case.wishes.image or case.image.name}: {'asked for' if case.wishes.image else origin}")
+    version, floor = str(case.node.driver.get("version") or ""), case.image.driver
+    if version and version_key(version) < version_key(floor.minimum) and (accepts := accepted(floor, version)):
+        result.append(f"driver {version} is left alone, though older than {floor.minimum_title}: {accepts}")
     if list(itertools.chain(*groups)) != list(range(layout.used)):
         listed = "; ".join(f"instance {number} has {gpus_text(group)}" for number, group in enumerate(groups))
         result.append(f"GPUs by their links and NUMA nodes: {listed}")

@@ -54,40 +54,108 @@ ansible_facts:
         nvidia_runtime: {description: Whether NVIDIA's container toolkit is there., type: bool, returned: always}
         images: {description: 'The tagged images, each with reference, id and digest.', type: list, elements: dict, returned: always}
         daemon_config: {description: The content of C(/etc/docker/daemon.json)., type: dict, returned: always}
+        daemon_mode: {description: 'Its permissions, octal; those of a new file where there is none.', type: str, returned: always}
+        daemon_flags: {description: "What dockerd's command line says, by the keys of daemon.json.", type: dict, returned: always}
+        swarm: {description: Whether the engine is part of a swarm., type: bool, returned: always}
+        toolkit: {description: "Versions of the packages of NVIDIA's container toolkit, by name.", type: dict, returned: always}
+        hook_newer: {description: "Whether NVIDIA's container hook came after dockerd had started.", type: bool, returned: always}
+        amd_toolkit: {description: "Whether AMD's container toolkit is there.", type: bool, returned: always}
+        cdi_files: {description: Names of the CDI specifications., type: list, elements: str, returned: always}
+        driver_loaded: {description: "Whether NVIDIA's driver is loaded.", type: bool, returned: always}
+        recorded: {description: What this role installed here., type: dict, returned: always}
+        arch: {description: "The kernel's name of the architecture.", type: str, returned: always}
         error: {description: 'Why it cannot be used, with a remedy.', type: str, returned: always}
-        os: {description: 'ID, VERSION_ID and ID_LIKE of C(/etc/os-release).', type: dict, returned: always}
+        os: {description: 'ID, VERSION_ID, VERSION_CODENAME and ID_LIKE of C(/etc/os-release).', type: dict, returned: always}
 """
 
-import json
+import glob
 import os
+import platform
 import shlex
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.sglang.fleet.plugins.module_utils import _daemon_json, _installed
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 
 #: Any of these means that NVIDIA's container toolkit is there.
 NVIDIA_RUNTIME = ("nvidia-container-runtime-hook", "nvidia-container-runtime", "nvidia-cdi-hook")
-DAEMON_JSON = "/etc/docker/daemon.json"
+TOOLKIT = (
+    "nvidia-container-toolkit",
+    "nvidia-container-toolkit-base",
+    "libnvidia-container-tools",
+    "libnvidia-container1",
+)
+OWNER = "container_engine"
+CDI = ("/etc/cdi", "/var/run/cdi")
+#: Seconds by which a file may seem newer than a process that found it there, for both are rounded.
+TOLERANCE = 2
 
 
 def os_release(text: str) -> dict[str, str]:
     pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
     values = {key: " ".join(shlex.split(value)) for key, value in pairs}
-    return {key: values.get(key, "") for key in ("ID", "VERSION_ID", "ID_LIKE")}
+    return {key: values.get(key, "") for key in ("ID", "VERSION_ID", "VERSION_CODENAME", "ID_LIKE")}
 
 
-def daemon_config() -> dict[str, Any]:
-    """The configuration in force. Raises ValueError when the file is not a JSON object."""
-    if not os.path.exists(DAEMON_JSON):
-        return {}
-    with open(DAEMON_JSON, encoding="utf-8") as handle:
+def daemon_config() -> tuple[dict[str, Any], str]:
+    """The configuration in force and its mode. Raises DaemonJsonError when the file is not a JSON object."""
+    if not os.path.exists(_daemon_json.PATH):
+        return {}, "0644"
+    with open(_daemon_json.PATH, encoding="utf-8", errors="replace") as handle:
         text = handle.read()
-    found = json.loads(text) if text.strip() else {}
-    if not isinstance(found, dict):
-        raise ValueError("it holds no JSON object")
-    return found
+    return _daemon_json.parse(text), f"{os.stat(_daemon_json.PATH).st_mode & 0o7777:04o}"
+
+
+def command_line(module: AnsibleModule) -> tuple[list[str], int]:
+    """dockerd's command line, of the process that runs or of the unit; and the process, 0 for none."""
+    _code, out, _err = module.run_command(
+        ["systemctl", "show", "docker.service", "--property=MainPID", "--property=ExecStart"]
+    )
+    lines = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+    pid = int(lines.get("MainPID") or 0)
+    try:
+        with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as handle:
+            words = [word for word in handle.read().split("\0") if word]
+        if words:
+            return words, pid
+    except OSError:
+        pass
+    # { path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS ; ignore_errors=no ; … }
+    start = lines.get("ExecStart", "").partition("argv[]=")[2].partition(" ; ")[0]
+    return [word for word in start.split() if not word.startswith("$")], 0
+
+
+def started(pid: int) -> float:
+    """When a process started, as seconds since 1970."""
+    with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
+        ticks = int(handle.read().rpartition(")")[2].split()[19])
+    with open("/proc/stat", encoding="utf-8") as handle:
+        boot = next(int(line.split()[1]) for line in handle if line.startswith("btime "))
+    return boot + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def hook_newer(module: AnsibleModule, pid: int) -> bool:
+    """Whether NVIDIA's hook came after dockerd had looked for it."""
+    hook = module.get_bin_path(NVIDIA_RUNTIME[0])
+    try:
+        return bool(hook and pid) and os.lstat(str(hook)).st_ctime > started(pid) + TOLERANCE
+    except (OSError, ValueError, StopIteration):
+        return False
+
+
+def toolkit(module: AnsibleModule) -> dict[str, str]:
+    """Installed packages of NVIDIA's container toolkit."""
+    if module.get_bin_path("dpkg-query"):
+        words = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version}\\n", *TOOLKIT]
+    elif module.get_bin_path("rpm"):
+        words = ["rpm", "--query", "--queryformat", r"installed %{NAME} %{VERSION}-%{RELEASE}\n", *TOOLKIT]
+    else:
+        return {}
+    _code, out, _err = module.run_command(words)  # fails where one of them is not there
+    rows = [line.split() for line in out.splitlines() if line.startswith("installed ")]
+    return {row[1]: row[2] for row in rows if len(row) == 3}
 
 
 def main() -> None:
@@ -106,12 +174,21 @@ def main() -> None:
     with open("/etc/os-release", encoding="utf-8") as handle:
         facts["os"] = os_release(handle.read())
     try:
-        facts["daemon_config"] = daemon_config()
-    except ValueError as error:
-        module.fail_json(
-            msg=f"{DAEMON_JSON} cannot be read as JSON ({error}). Docker itself would refuse it: correct the file, or"
-            " remove it, and run again."
-        )
+        facts["daemon_config"], facts["daemon_mode"] = daemon_config()
+        facts["recorded"] = _installed.load().get(OWNER, {})
+    except (_daemon_json.DaemonJsonError, _installed.RecordError) as error:
+        module.fail_json(msg=f"{error}.")
+    words, pid = command_line(module) if facts["installed"] else ([], 0)
+    facts.update(
+        arch=platform.machine(),
+        daemon_flags=_daemon_json.flags(words),
+        swarm=False,
+        toolkit=toolkit(module),
+        hook_newer=hook_newer(module, pid),
+        amd_toolkit=module.get_bin_path("amd-ctk") is not None,
+        cdi_files=sorted({os.path.basename(path) for folder in CDI for path in glob.glob(f"{folder}/*")}),
+        driver_loaded=os.path.isdir("/sys/module/nvidia"),
+    )
     if facts["installed"]:
         _code, out, _err = module.run_command(["systemctl", "is-enabled", "docker.service"])
         facts["enabled"] = out.strip() == "enabled"
@@ -124,6 +201,7 @@ def main() -> None:
                 version=info.get("ServerVersion", ""),
                 containers_running=int(info.get("ContainersRunning") or 0),
                 images=docker.images(),
+                swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
             )
         except DockerError as error:
             facts.update(running=error.kind == "permission", permitted=error.kind != "permission", error=str(error))

@@ -23,20 +23,25 @@ from sglang_fleet import __version__
 
 #: Exit statuses: 2 is kept for a plan that is not to be had, so that a wrong option is 1 as every other failure.
 FAILED, REFUSED = 1, 2
+#: Of a doctor, as of other validators: 1 where it found something, 2 where it could not look.
+FINDINGS, NOT_LOOKED = 1, 2
 #: Set to show where an unexpected error comes from.
 DEBUG = "SGLANG_FLEET_DEBUG"
 
 
 class Program(TyperGroup):
-    """The program: usage errors exit 1, and nothing ends in a traceback."""
+    """The program: usage errors exit 1, a doctor's 2, and nothing ends in a traceback."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
+        words = list((args[0] if args else extra.get("args")) or sys.argv[1:])
+        # Of a doctor 1 means findings, so that nothing else may exit with it.
+        failed = NOT_LOOKED if next((word for word in words if not word.startswith("-")), "") == "doctor" else FAILED
         if not extra.pop("standalone_mode", True):
             return super().main(*args, **{**extra, "standalone_mode": False})
         try:
             code = super().main(*args, **{**extra, "standalone_mode": False})
         except typer.Abort:
-            code = FAILED
+            code = failed
         except Exception as error:
             if hasattr(error, "format_message") and hasattr(error, "show"):  # a usage error, however typer names it
                 error.show()
@@ -44,7 +49,7 @@ class Program(TyperGroup):
                 raise
             else:
                 complain(f"unexpected {type(error).__name__}: {error} (set {DEBUG}=1 to see where)")
-            code = FAILED
+            code = failed
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -300,6 +305,37 @@ def _plan_fleet(
 
         tables.show_fleet(found, tables.console_for())
     return found.exit_code()
+
+
+@app.command()
+def doctor(
+    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The Ansible inventory of the fleet.")],
+    limit: Annotated[
+        str | None, typer.Option("--limit", "-l", help="Only these of its hosts.", metavar="PATTERN")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Find out what is wrong with the GPU nodes of an inventory, changing nothing.
+
+    Exits 0 where all are healthy, 1 with findings, 2 where it could not look, also with findings elsewhere.
+    """
+    from sglang_fleet.planning import FleetError
+
+    try:
+        from sglang_fleet.doctor import examine_fleet
+
+        found = examine_fleet(inventory, limit)
+        if as_json:
+            typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
+        else:
+            from sglang_fleet.doctor_table import show_findings
+            from sglang_fleet.tables import console_for
+
+            show_findings(found, console_for())
+    except FleetError as error:
+        complain(str(error))
+        raise typer.Exit(NOT_LOOKED) from error
+    raise typer.Exit(found.exit_code())
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the SGLang Fleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plans for every host of an inventory: runs the collection's ``plan.yml`` and reads what it says of each host."""
+"""Playbooks of the collection over an inventory, and what they say of each host; plans for every host of it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import os
 import re
 import sys
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 from sglang_fleet.collection import CHECKOUT, CollectionMissingError, collections_root
 from sglang_fleet.planning import WISHES, FleetError, refuses
@@ -34,6 +35,10 @@ _HOST_KEYS: Final = {
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 #: Lines of Ansible's own output that go into a message, when there is nothing better.
 _TAIL: Final = 12
+
+
+#: What a listener keeps of a host.
+Kept = TypeVar("Kept")
 
 
 @dataclass
@@ -66,32 +71,57 @@ class FleetPlan:
         return {"hosts": {name: {key: asdict(host)[key] for key in kept} for name, host in sorted(self.hosts.items())}}
 
 
-class Events:
+class Listener(ABC, Generic[Kept]):
     """Takes ansible-runner's events as they come and keeps what they say of each host."""
 
     def __init__(self) -> None:
-        self.hosts: dict[str, Host] = {}
+        self.hosts: dict[str, Kept] = {}
         self.said: list[str] = []
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
         data = event.get("event_data") or {}
         name = data.get("host")
         if isinstance(name, str):
-            host = self.hosts.setdefault(name, Host(name))
+            host = self.hosts.setdefault(name, self.new(name))
             kind, action, result = event.get("event"), data.get("task_action"), data.get("res") or {}
             if kind == "runner_on_ok":
-                self._ok(host, action, result)
+                self.ok(host, action, result)
             elif kind == "runner_on_failed" and not data.get("ignore_errors"):
-                planner = action == "sglang.fleet.launch_plan"
-                host.status = REFUSED if planner and refuses(result.get("rule")) else FAILED
-                host.error = _message(host.name, result)
+                self.failed(host, action, result, message_of(name, result))
             elif kind == "runner_on_unreachable":
-                host.status, host.error = UNREACHABLE, _message(host.name, result)
+                self.unreachable(host, message_of(name, result))
         elif event.get("stdout"):
             self.said += _ANSI.sub("", str(event["stdout"])).splitlines()
         return False  # no event is kept in a file
 
-    def _ok(self, host: Host, action: Any, result: Mapping[str, Any]) -> None:
+    @abstractmethod
+    def new(self, name: str) -> Kept: ...
+
+    @abstractmethod
+    def ok(self, host: Kept, action: Any, result: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    def failed(self, host: Kept, action: Any, result: Mapping[str, Any], message: str) -> None: ...
+
+    @abstractmethod
+    def unreachable(self, host: Kept, message: str) -> None: ...
+
+
+class Events(Listener[Host]):
+    """What the run of ``plan.yml`` says of each host."""
+
+    def new(self, name: str) -> Host:
+        return Host(name)
+
+    def failed(self, host: Host, action: Any, result: Mapping[str, Any], message: str) -> None:
+        planner = action == "sglang.fleet.launch_plan"
+        host.status = REFUSED if planner and refuses(result.get("rule")) else FAILED
+        host.error = message
+
+    def unreachable(self, host: Host, message: str) -> None:
+        host.status, host.error = UNREACHABLE, message
+
+    def ok(self, host: Host, action: Any, result: Mapping[str, Any]) -> None:
         facts = result.get("ansible_facts") or {}
         if action == "sglang.fleet.validate_inventory":
             host.advice += [str(text).removeprefix(f"{host.name}: ") for text in result.get("warnings") or []]
@@ -109,7 +139,7 @@ class Events:
         return FleetPlan(self.hosts)
 
 
-def _message(name: str, result: Mapping[str, Any]) -> str:
+def message_of(name: str, result: Mapping[str, Any]) -> str:
     text = str(result.get("msg") or "it failed without a message").strip()
     return text.removeprefix(f"{name}: ")
 
@@ -127,34 +157,49 @@ def plan_fleet(
     which add to it. catalogue: entries over the inventory's own. cached: no host is contacted, the facts of an earlier
     call with the same inventory count. Raises FleetError where no host can be told anything of.
     """
-    if not inventory.exists():
-        raise FleetError(f"there is no inventory {inventory}")
     cache = fact_cache(inventory)
-    if cached and not cache.is_dir():
+    if cached and inventory.exists() and not cache.is_dir():
         raise FleetError(f"nothing is cached for {inventory}: plan once without --cached")
-    try:
-        root = collections_root()
-    except CollectionMissingError as error:
-        raise FleetError(str(error)) from error
     variables = _variables(wishes or {}, catalogue)
     if cached:
         variables["plan_cached"] = True
 
     events = Events()
+    run_playbook("plan.yml", inventory, limit, events, variables)
+    return events.finished()
+
+
+def run_playbook(
+    name: str,
+    inventory: Path,
+    limit: str | None,
+    events: Listener[Any],
+    variables: Mapping[str, Any] | None = None,
+) -> None:
+    """Runs one of the collection's playbooks; what it says of each host is in ``events`` then.
+
+    Facts are kept in the inventory's cache. Raises FleetError where no host can be told anything of.
+    """
+    if not inventory.exists():
+        raise FleetError(f"there is no inventory {inventory}")
+    try:
+        root = collections_root()
+    except CollectionMissingError as error:
+        raise FleetError(str(error)) from error
+    cache = fact_cache(inventory)
     with tempfile.TemporaryDirectory(prefix="sglang-fleet-") as scratch, _kept_private(cache):
         status, rc = _run(
             Path(scratch),
-            playbook=str(root / "ansible_collections" / "sglang" / "fleet" / "playbooks" / "plan.yml"),
+            playbook=str(root / "ansible_collections" / "sglang" / "fleet" / "playbooks" / name),
             inventory=str(inventory.resolve()),
             limit=limit,
-            variables=variables,
+            variables=variables or {},
             cache=cache,
             environment=environment(root),
             handler=events,
         )
     if not events.hosts:
         raise FleetError(_why_no_host(status, rc, limit, events.said))
-    return events.finished()
 
 
 def _variables(wishes: Mapping[str, Any], catalogue: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -195,7 +240,7 @@ def _run(
     variables: Mapping[str, Any],
     cache: Path,
     environment: Mapping[str, str],
-    handler: Events,
+    handler: Listener[Any],
 ) -> tuple[str, int]:
     """ansible-runner's status and exit status of the playbook."""
     import ansible_runner

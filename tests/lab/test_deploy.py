@@ -296,7 +296,7 @@ def test_node_without_a_gpu(fleet: Fleet, settled: Play) -> None:
 
 def test_missing_driver_then_unknown_gpu(fleet: Fleet, settled: Play) -> None:
     words = ("deploy.yml", "-l", "bare-01,grace-01")
-    play = fleet.playbook(*words, extra={"fleet_target": "all"})
+    play = fleet.playbook(*words, extra={"fleet_target": "all", "fleet_driver": "keep"})
     refused(play, "bare-01", "no amdgpu driver", "amdgpu 30.10", "install amdgpu 30.30")
     others_went_on(play, settled)
     # The same GPUs with an ID that the catalogue lacks.
@@ -310,7 +310,8 @@ def test_missing_driver_then_unknown_gpu(fleet: Fleet, settled: Play) -> None:
 
 
 def test_missing_container_toolkit_is_named_before_the_pull(fleet: Fleet) -> None:
-    play = fleet.playbook("deploy.yml", "-l", "plain-01", extra={"fleet_target": "spare_nodes"})
+    extra = {"fleet_target": "spare_nodes", "container_engine_install": False}
+    play = fleet.playbook("deploy.yml", "-l", "plain-01", extra=extra)
     refused(play, "plain-01", "NVIDIA's container toolkit is not on the host", "nvidia-ctk runtime configure")
     assert not fleet.written("plain-01")
     assert not fleet.sh("plain-01", "docker images --all --quiet")

@@ -102,12 +102,23 @@ def _imported(name: str, command: list[str], *changes: str, extra: bytes = b"") 
     return tag
 
 
+def _root(system: str) -> str:
+    packages = NODE_PACKAGES + EXTRA_PACKAGES.get(system, [])
+    return _imported(
+        f"root-{system}", _mmdebstrap(system, packages, "--variant=minbase", f"--customize-hook={NODE_HOOK}")
+    )
+
+
+def root_image(system: str) -> str:
+    """The image of a node's Debian root alone, without the lab's files."""
+    with locked(f"image-{system}"):
+        return _root(system)
+
+
 def node_image(system: str) -> str:
     """The image of a node with Debian `system`, by tag; built when an input changed."""
     with locked(f"image-{system}"):
-        packages = NODE_PACKAGES + EXTRA_PACKAGES.get(system, [])
-        command = _mmdebstrap(system, packages, "--variant=minbase", f"--customize-hook={NODE_HOOK}")
-        base = _imported(f"root-{system}", command)
+        base = _root(system)
         files = sorted(path for path in NODE_DIR.rglob("*") if path.is_file() and not _is_cache(path))
         inputs = [text for path in files for text in (str(path.relative_to(NODE_DIR)), path.read_bytes())]
         tag = f"{REPOSITORY}/node-{system}:{_digest(base, *inputs)}"

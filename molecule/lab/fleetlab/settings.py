@@ -20,6 +20,10 @@ REGISTRY_FOR_NODES = f"{REGISTRY_IP}:5000"
 # Docker trusts a registry on 127.0.0.0/8 without TLS, so the outer engine needs no setting of its own.
 REGISTRY_FOR_HOST = "127.0.0.1:5030"
 
+PACKAGES = "sglang-fleet-packages"
+PACKAGES_IP = "172.30.0.3"
+PACKAGES_PORT = 8080
+
 AUTO = "auto"  # an address to be chosen
 
 LABEL = "sglang-fleet.lab"

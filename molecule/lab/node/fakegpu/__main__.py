@@ -28,6 +28,7 @@ def main():
     state = spec.parse(sys.argv[1] if len(sys.argv) > 1 else "none")
     if state is None:
         return
+    spec.take_packages(state)
     if "rendergid" in state["options"]:
         subprocess.run(["groupmod", "--gid", state["options"]["rendergid"], "render"], check=True)
     sysfs.mount_overlays()

@@ -13,6 +13,8 @@ CPU_NODES = 2
 # start and in every mode: GPU 1 is renderD136 (https://github.com/ROCm/rocDecode/pull/38). The first device is the PCI
 # function's, the others are platform devices (https://github.com/ROCm/ROCm/issues/4261 lists them).
 DRM_DEVICES = 8
+WATTS = 750
+RAS_BLOCKS = ("umc", "sdma", "gfx", "mmhub", "xgmi_wafl")
 
 
 def build(state):
@@ -38,7 +40,7 @@ def build(state):
             kfd(state, gpu, part, partitions, device)
     device_node("/dev/kfd", 0o660, render)
     module("amdgpu", None if "inbox" in state["options"] else state["driver"], state["count"])
-    if "notools" not in state["options"]:
+    if "notools" not in state["options"] and not state.get("packaged"):
         tool("amd-smi")
         write("/opt/rocm/.info/version", state["rocm"] + "\n")
 
@@ -56,7 +58,12 @@ def describe(folder, state, gpu, partitions):
         "current_compute_partition": "CPX" if partitions > 1 else "SPX",
         "current_memory_partition": "NPS1",
         "gpu_busy_percent": 0,
+        "power_dpm_force_performance_level": "auto",
+        "hwmon/hwmon0/power1_cap": int(state["options"].get("powercap", WATTS)) * 1_000_000,
+        "hwmon/hwmon0/power1_cap_default": WATTS * 1_000_000,
     }
+    errors = int(state["options"].get("ecc", 0)) if gpu["index"] == 0 else 0
+    values.update({f"ras/{block}_err_count": f"ue: {errors if block == 'umc' else 0}\nce: 0" for block in RAS_BLOCKS})
     for name, value in values.items():
         write(os.path.join(folder, name), f"{value}\n")
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from sysfs import device_node, module, pci_device, tool, write
+from sysfs import device_node, link, module, pci_device, tool, write
 
 VENDOR = 0x10DE
 GPU_CLASS = 0x030200  # 3D controller
@@ -42,11 +42,30 @@ def build(state):
     if switches:
         device_node("/dev/nvidia-nvswitchctl")
     proc(state)
-    if "notools" not in state["options"]:
-        tool("nvidia-smi")
+    programs(state, switches)
+
+
+def programs(state, switches):
+    """What a driver's user space and the container toolkit bring, unless a package has brought it."""
+    if switches and "nofabricmanager" not in state["options"] and not state["packaged"]:
+        fabric_manager()
+    # The real nvidia-smi of a distribution's package finds no real module to talk to.
+    replace = state["packaged"] == "dkms" and os.path.lexists("/usr/bin/nvidia-smi")
+    if "notools" not in state["options"] and (replace or not state["packaged"]):
+        tool("nvidia-smi", replace=True)
     if "noruntime" not in state["options"]:
         for name in TOOLKIT:
             tool(name)
+
+
+def fabric_manager():
+    """Fabric Manager as a service that starts with the node; a package brings its own."""
+    if os.path.exists("/lib/systemd/system/nvidia-fabricmanager.service"):
+        return
+    tool("nv-fabricmanager")
+    unit = "[Unit]\nDescription=Fabric Manager\n[Service]\nExecStart=/usr/bin/nv-fabricmanager\n"
+    write("/run/systemd/system/nvidia-fabricmanager.service", unit)
+    link("../nvidia-fabricmanager.service", "/run/systemd/system/multi-user.target.wants/nvidia-fabricmanager.service")
 
 
 def proc(state):

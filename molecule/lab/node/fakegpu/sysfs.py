@@ -100,9 +100,12 @@ def module(name, version, users=0):
             subprocess.run(["mount", "--bind", copy, "/proc/modules"], check=True)
 
 
-def tool(name):
-    """Put a stand-in on the PATH, for this start of the node."""
+def tool(name, replace=False):
+    """Put a stand-in on the PATH, for this start of the node; a program that a package brought stays."""
+    path = os.path.join("/usr/bin", name)
+    if os.path.lexists(path) and not replace:
+        return
     for ending in (".py", ".sh"):
         source = os.path.join(HERE, "tools", name.replace("-", "_") + ending)
         if os.path.exists(source):
-            link(source, os.path.join("/usr/bin", name))
+            link(source, path)

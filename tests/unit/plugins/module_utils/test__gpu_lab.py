@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,42 @@ def test_links_of_kfd(tmp_path: Path, partitions: int) -> None:
         *(("11", str(2 + other)) for other in range(4 * partitions) if other != 3),
     ]
     assert {link["node_from"] for link in links} == {"5"}
+
+
+# --- Drivers that packages bring ---
+
+
+def packaged(root: Path, spec: str) -> dict[str, t.Any]:
+    """A node's state after its packages were looked at."""
+    code = f"import spec; s = spec.parse({spec!r}); spec.take_packages(s, {str(root)!r}); print(json.dumps(s))"
+    state: dict[str, t.Any] = json.loads(lab(code))
+    return state
+
+
+def test_node_without_a_driver_has_none_until_a_package_brings_one(tmp_path: Path) -> None:
+    assert packaged(tmp_path, "h200:8,nodriver")["options"] == {"nodriver": True}
+    place = tmp_path / "usr/share/fakegpu/driver"
+    place.parent.mkdir(parents=True)
+    place.write_text("nvidia 580.95.05\n")
+    state = packaged(tmp_path, "h200:8,nodriver")
+    assert (state["driver"], state["packaged"]) == ("580.95.05", "stand-in")
+    # The driver brings no container toolkit along.
+    assert state["options"] == {"noruntime": True}
+    # Another vendor's package is not this node's driver.
+    assert packaged(tmp_path, "mi300x:8,nodriver")["options"] == {"nodriver": True}
+
+
+def test_package_wins_over_the_option(tmp_path: Path) -> None:
+    place = tmp_path / "usr/share/fakegpu/driver"
+    place.parent.mkdir(parents=True)
+    place.write_text("amd 6.16.13\n")
+    assert packaged(tmp_path, "mi300x:8,driver=6.12.12")["driver"] == "6.16.13"
+
+
+def test_module_that_dkms_built_counts(tmp_path: Path) -> None:
+    for version in ("525.147.05", "535.309.01"):
+        module = tmp_path / "var/lib/dkms/nvidia-current" / version / "6.1.0-40-cloud-amd64/x86_64/module/nvidia.ko"
+        module.parent.mkdir(parents=True)
+        module.touch()
+    state = packaged(tmp_path, "h200:8,nodriver")
+    assert (state["driver"], state["packaged"]) == ("535.309.01", "dkms")

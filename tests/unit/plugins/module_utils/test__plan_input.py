@@ -405,3 +405,16 @@ def test_as_many_gpus_as_a_node_may_have(count: int) -> None:
 )
 def test_no_such_facts(gpu: str, count: int, memory_mib: int | None, message: str) -> None:
     assert refusal(lambda: facts_for(CATALOGUE, gpu, count, memory_mib)) == (None, message)
+
+
+def test_tool_that_complains_between_an_installation_and_the_reboot() -> None:
+    """It is no reason against a plan where the driver is still being seen to; other problems stay one."""
+    catalogue = load_catalogue()
+    said = "nvidia-smi says: Failed to initialize NVML: Driver/library version mismatch"
+    facts = {**facts_for(catalogue, "H200", 8), "problems": [said]}
+    with pytest.raises(PlanError, match="version mismatch"):
+        read_node(catalogue, facts)
+    assert read_node(catalogue, facts, require_driver=False).count == 8
+    facts["problems"] = [said, "different GPU models in one node"]
+    with pytest.raises(PlanError, match=r"^different GPU models in one node$"):
+        read_node(catalogue, facts, require_driver=False)

@@ -1041,3 +1041,19 @@ def test_driver_that_is_not_loaded() -> None:
     assert check_driver(CATALOGUE.images["v0.5.10.post1"], {"name": "nvidia", "version": None, "loaded": False}) == (
         "the nvidia driver is installed but not loaded: run `modprobe nvidia` or reboot the host"
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        (
+            "570.133.20",
+            ["driver 570.133.20 is left alone, though older than NVIDIA 575: the image's own list accepts branch 570"],
+        ),
+        ("580.95.05", []),
+    ],
+)
+def test_plan_says_why_an_older_driver_is_left_alone(version: str, said: list[str]) -> None:
+    facts = facts_for(CATALOGUE, "H200", 8)
+    facts["driver"] = {**facts["driver"], "version": version}
+    assert [reason for reason in make_plan(CATALOGUE, facts, Wishes()).reasons if "left alone" in reason] == said

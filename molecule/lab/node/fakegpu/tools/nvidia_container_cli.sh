@@ -1,4 +1,5 @@
 #!/bin/sh
 # A stand-in for nvidia-container-cli: its version, for whoever checks that the toolkit is there.
-echo "cli-version: 1.17.8"
-echo "lib-version: 1.17.8"
+version=$(cat /usr/share/fakegpu/toolkit 2> /dev/null || echo 1.17.8)
+echo "cli-version: $version"
+echo "lib-version: $version"

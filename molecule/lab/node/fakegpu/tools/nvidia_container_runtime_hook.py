@@ -41,6 +41,8 @@ def main():
         log.write(json.dumps({**row, "capabilities": env.get("NVIDIA_DRIVER_CAPABILITIES", "")}) + "\n")
     if not indexes:
         return
+    if "nodriver" in STATE["options"]:
+        sys.exit("nvidia-container-cli: initialization error: nvml error: driver not loaded")
     root = os.path.join(state["bundle"], config["root"]["path"])
     names = [f"nvidia{index}" for index in indexes] + ["nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset"]
     script = 'cd "$1/dev" || exit 1; shift; for n; do [ -e "$n" ] || mknod -m 666 "$n" c 1 3; done'

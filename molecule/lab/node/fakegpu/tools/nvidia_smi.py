@@ -4,11 +4,14 @@
 import json
 import os
 import sys
+import time
 
 with open("/run/fakegpu/state.json") as handle:
     STATE = json.load(handle)
+LIBRARY = "/usr/share/fakegpu/library"
 MIG = "mig" in STATE["options"]
 MIB, W = "MiB", "W"
+WATTS = 700
 HELD = "/run/fakegpu/held.json"
 LEGEND = """
 Legend:
@@ -184,7 +187,84 @@ def table(gpus):
         )
 
 
+def details(gpu):
+    """A GPU's part of -q, with the sections POWER, PERFORMANCE and ECC, as drivers from 535 on write them."""
+    first, options = gpu["index"] == 0, STATE["options"]
+    hot = "Active" if first and "throttle" in options else "Not Active"
+    limit = "{}.00 W".format(options.get("powercap", WATTS))
+    errors = options.get("ecc", 0) if first else 0
+    return [
+        (1, "Performance State", "P0"),
+        (1, "Clocks Event Reasons", None),
+        (2, "Idle", "Active"),
+        (2, "Applications Clocks Setting", "Not Active"),
+        (2, "SW Power Cap", "Not Active"),
+        (2, "HW Slowdown", hot),
+        (3, "HW Thermal Slowdown", hot),
+        (3, "HW Power Brake Slowdown", "Not Active"),
+        (2, "Sync Boost", "Not Active"),
+        (2, "SW Thermal Slowdown", "Not Active"),
+        (2, "Display Clock Setting", "Not Active"),
+        (1, "ECC Mode", None),
+        (2, "Current", "Enabled"),
+        (2, "Pending", "Enabled"),
+        (1, "ECC Errors", None),
+        (2, "Volatile", None),
+        (3, "SRAM Correctable", 0),
+        (3, "SRAM Uncorrectable Parity", 0),
+        (3, "SRAM Uncorrectable SEC-DED", 0),
+        (3, "DRAM Correctable", 0),
+        (3, "DRAM Uncorrectable", errors),
+        (2, "Aggregate", None),
+        (3, "DRAM Correctable", 0),
+        (3, "DRAM Uncorrectable", errors),
+        (1, "GPU Power Readings", None),
+        (2, "Average Power Draw", "76.25 W"),
+        (2, "Current Power Limit", limit),
+        (2, "Requested Power Limit", limit),
+        (2, "Default Power Limit", f"{WATTS}.00 W"),
+        (2, "Min Power Limit", "200.00 W"),
+        (2, "Max Power Limit", f"{WATTS}.00 W"),
+        (1, "Module Power Readings", None),
+        (2, "Current Power Limit", "N/A"),
+        (2, "Default Power Limit", "N/A"),
+    ]
+
+
+def long_query(gpus):
+    """-q, shortened to the sections above."""
+    print("\n==============NVSMI LOG==============\n")
+    for name, value in (("Driver Version", STATE["driver"]), ("Attached GPUs", STATE["count"])):
+        print(f"{name:<42}: {value}")
+    for gpu in gpus:
+        print("GPU " + bus_id(gpu))
+        for depth, name, value in details(gpu):
+            print(" " * 4 * depth + (name if value is None else f"{name:<{42 - 4 * depth}}: {value}"))
+        print()
+
+
+def refuse():
+    """What the real one does where the driver hangs, and says where the module is not loaded, or is of another version than the library beside it."""
+    if "hang" in STATE["options"]:
+        time.sleep(3600)
+    if "nodriver" in STATE["options"]:
+        print(
+            "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+            "NVIDIA driver is installed and running.\n"
+        )
+        sys.exit(9)
+    library = ""
+    if os.path.exists(LIBRARY):
+        with open(LIBRARY) as handle:
+            library = handle.read().split()[-1]
+    if library and library != STATE["driver"]:
+        print("Failed to initialize NVML: Driver/library version mismatch")
+        print("NVML library version: {}".format(library.rsplit(".", 1)[0] if library.count(".") > 1 else library))
+        sys.exit(18)
+
+
 def main():
+    refuse()
     words = sys.argv[1:]
     gpus = chosen(words)
     options = dict(word.split("=", 1) for word in words if "=" in word)
@@ -200,6 +280,8 @@ def main():
     elif "--query-accounted-apps" in options:
         if "noheader" not in formats:
             print(options["--query-accounted-apps"].replace(",", ", "))
+    elif "-q" in words:
+        long_query(gpus)
     elif words in (["topo", "-m"], ["topo", "--matrix"]):
         matrix()
     elif "--version" in words:

@@ -1,0 +1,481 @@
+# Copyright (c) 2026 SGLang Fleet contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""NVIDIA's driver: which one a host gets, as which packages, from where. Pure; runs on the controller.
+
+Names and rules are the catalogue's (``drivers.nvidia``); this file holds only how they are put together.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import DriverFloor
+from ansible_collections.sglang.fleet.plugins.module_utils._drivers import (
+    DriverError,
+    DriverPlan,
+    accepted,
+    any_of,
+    digits,
+    floor_text,
+    of_branch,
+    system_of,
+    upstream,
+    version_key,
+)
+
+OWNER: t.Final = "nvidia_driver"
+#: Which package says of which version the kernel module is that an installation leaves, by its name.
+_MODULE_PACKAGE: t.Final = re.compile(
+    r"nvidia-(?:dkms|kernel-(?:open-)?dkms|open-kernel-dkms)(?:$|-)|kmod-nvidia-|linux-modules-nvidia-\d"
+)
+_UNDONE: t.Final = "Nothing was changed."
+_BLACKLIST: t.Final = "# Written by sglang.fleet: NVIDIA's driver needs the GPUs for itself.\nblacklist nouveau\noptions nouveau modeset=0\n"
+_NVLINK5_MODULES: t.Final = (
+    "# Written by sglang.fleet: what the NVLink 5 fabric is managed through.\nmlx5_core\nib_umad\n"
+)
+_STREAM_FILE: t.Final = "/etc/dnf/modules.d/nvidia-driver.module"
+
+Data = t.Mapping[str, t.Any]
+
+
+@dataclass(frozen=True)
+class NvidiaWishes:
+    """What the operator asks for. An empty text is no wish."""
+
+    driver: str = "auto"
+    branch: str = ""
+    version: str = ""
+    source: str = "vendor"
+    modules: str = "auto"
+    imex: bool = False
+    headers: bool = True
+    kernel: str = ""
+    repository_url: str = ""
+    key_url: str = ""
+    key_fingerprints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A host, what is asked for it, and what the catalogue knows of both."""
+
+    host: Data
+    model: str
+    floor: DriverFloor | None
+    wishes: NvidiaWishes
+    data: Data
+
+    @property
+    def system(self) -> str:
+        return system_of(self.host["os"])
+
+    @property
+    def gpu(self) -> Data:
+        found: Data = {**self.data["other_gpus"], **self.data["gpus"].get(self.model, {})}
+        return found
+
+    @property
+    def entry(self) -> Data:
+        """The system's entry. Raises where there is none."""
+        if self.system not in self.data["systems"]:
+            known = ", ".join(entry["title"] for entry in self.data["systems"].values())
+            raise DriverError(
+                f"this role installs NVIDIA's driver on {known}; found {self.system}. Install a driver by hand and run "
+                f"again: one that the image starts on is left alone. {_UNDONE}"
+            )
+        found: Data = self.data["systems"][self.system]
+        return found
+
+    @property
+    def family(self) -> Data:
+        found: Data = self.data["families"][self.entry["family"]]
+        return found
+
+    @property
+    def modules(self) -> str:
+        """open or proprietary."""
+        if self.wishes.modules != "auto":
+            return self.wishes.modules
+        if self.wishes.source == "distribution" and not self.open_required:
+            return str(self.family.get("distribution", {}).get("auto", "open"))
+        return "open"
+
+    @property
+    def open_required(self) -> bool:
+        return self.gpu["open"] == "required" or self.host["arch"] in self.data["open_required_on"]
+
+    @property
+    def kernel(self) -> str:
+        """Release of the kernel that the modules are for."""
+        return self.wishes.kernel or str(self.host["kernel"])
+
+    @property
+    def nvswitches(self) -> bool:
+        return bool(self.host["nvswitches"] or self.gpu.get("nvlink5"))
+
+
+def nvidia_driver_plan(
+    host: Data, gpu: Data, floor: DriverFloor | None, wishes: NvidiaWishes, data: Data
+) -> dict[str, t.Any]:
+    """``ansible_facts.fleet_drivers`` of a host with NVIDIA GPUs.
+
+    host: ``fleet_host``. gpu: ``gpu``. floor: the image's, None where no image is planned. data: the catalogue's
+    ``drivers.nvidia``. Raises DriverError.
+    """
+    case = _Case(host, str(gpu.get("model") or ""), floor, wishes, data)
+    _vet(case)
+    there = _present(host, gpu)
+    record = host["records"].get(OWNER)
+    problem = None if there is None else _unfit(case, there)
+    if wishes.driver == "keep":
+        return DriverPlan(
+            "nvidia", "none", "the driver is left alone: it is asked for so (fleet_driver)", version=there
+        ).to_dict()
+    if there is not None and problem is None:
+        unfinished = record is not None and not record.get("configured")
+        if not unfinished:
+            return _left_alone(case, there, record is not None).to_dict()
+        return _to_install(
+            case, "install", f"NVIDIA {there} is there and an earlier run did not come to its end", there
+        )
+    if there is None:
+        return _to_install(case, "install", "there is no NVIDIA driver", None)
+    return _to_install(case, "upgrade", f"NVIDIA {there} does not do: {problem}", there)
+
+
+def _present(host: Data, gpu: Data) -> str | None:
+    """The version that runs after the next start: on disk for the kernel, in packages, or loaded."""
+    module = host["modules"]["nvidia"]
+    packaged = [upstream(version) for name, version in host["packages"].items() if _MODULE_PACKAGE.match(name)]
+    built = [
+        row["version"] for row in host["dkms"] if row["module"].startswith("nvidia") and row["state"] == "installed"
+    ]
+    for version in (module["installed"], *packaged, *built, module["loaded"], (gpu.get("driver") or {}).get("version")):
+        if version and re.match(r"\d", version):
+            return str(version)
+    return None
+
+
+def _vet(case: _Case) -> None:
+    """Refuse what cannot be, whatever the host has."""
+    wishes = case.wishes
+    if wishes.modules == "proprietary" and case.open_required:
+        why = "its GPU" if case.gpu["open"] == "required" else "a Grace CPU"
+        raise DriverError(
+            f"nvidia_driver_modules is proprietary, and {case.model} with {why} runs on the open kernel modules alone: "
+            f"leave it at auto, or say open. {_UNDONE}"
+        )
+    if wishes.version and wishes.branch and not of_branch(wishes.version, wishes.branch):
+        raise DriverError(
+            f"nvidia_driver_version {wishes.version} is not of nvidia_driver_branch {wishes.branch}: give one of the two. "
+            f"{_UNDONE}"
+        )
+    branch = wishes.branch or wishes.version.split(".")[0]
+    if not branch:
+        return
+    if branch not in case.data["branches"]:
+        raise DriverError(
+            f"nvidia_driver_branch is {branch}, which is no branch of NVIDIA's driver for data centres; there are "
+            f"{any_of(case.data['branches'])}. {_UNDONE}"
+        )
+    problem = _unfit(case, wishes.version or branch, wish=True)
+    if problem:
+        raise DriverError(
+            f"NVIDIA {wishes.version or branch} is asked for, and cannot serve here: {problem}. {_UNDONE}"
+        )
+
+
+def _unfit(case: _Case, version: str, wish: bool = False) -> str | None:
+    """Why this driver does not do; a wish is a branch, of which the newest counts."""
+    minimum = str(case.gpu.get("minimum", "0"))
+    newest = (
+        version_key(version)[:1] >= version_key(minimum)[:1] if wish else version_key(version) >= version_key(minimum)
+    )
+    problems = [] if newest else [f"{case.model} needs {minimum} or newer"]
+    if case.floor is not None and accepted(case.floor, version) is None:
+        problems.append(f"the image starts on {floor_text(case.floor)}")
+    if problems:
+        return ", and ".join(problems)
+    if wish:
+        return None
+    if case.wishes.version and version != case.wishes.version:
+        return f"nvidia_driver_version is {case.wishes.version}"
+    if case.wishes.branch and not of_branch(version, case.wishes.branch):
+        return f"nvidia_driver_branch is {case.wishes.branch}"
+    return None
+
+
+def _left_alone(case: _Case, there: str, ours: bool) -> DriverPlan:
+    why = accepted(case.floor, there) if case.floor else "no image is planned that would ask for another"
+    if case.wishes.branch or case.wishes.version:
+        why = "it is the one that is asked for"
+    notes = []
+    manager = _fabric_manager(case.host)
+    if case.nvswitches and manager and manager != there:
+        notes.append(f"Fabric Manager is {manager} and the driver {there}: they must be of one version")
+    hold = _held_together(case, there) if ours else []
+    return DriverPlan(
+        "nvidia",
+        "none",
+        f"NVIDIA {there} is left alone: {why}",
+        branch=there.split(".")[0],
+        version=there,
+        hold=[name for name in hold if name not in case.host["held"]],
+        expect={"nvidia": there},
+        reboot_reasons=_reboot_reasons(case.host, there),
+        notes=notes,
+    )
+
+
+def _fabric_manager(host: Data) -> str | None:
+    found = [
+        upstream(version) for name, version in host["packages"].items() if re.match(r"nvidia-fabric-?manager", name)
+    ]
+    return found[0] if found else None
+
+
+def _held_together(case: _Case, version: str) -> list[str]:
+    """What is installed of the driver at its version: what unattended upgrades could split."""
+    return sorted(
+        name
+        for name, installed in case.host["packages"].items()
+        if upstream(installed) == version and any(fnmatch.fnmatch(name, glob) for glob in case.data["driver_packages"])
+    )
+
+
+def _reboot_reasons(host: Data, version: str | None) -> list[str]:
+    """As things stand; for ``version`` to run."""
+    module, reasons = host["modules"]["nvidia"], []
+    if version is None:
+        return []
+    if module["loaded"] is None:
+        reasons.append(f"NVIDIA {version} is not loaded yet")
+    elif module["loaded"] != version:
+        reasons.append(f"NVIDIA {module['loaded']} is loaded and {version} installed")
+    if host["modules"]["nouveau"]["loaded"] is not None and module["loaded"] is None:
+        reasons.append("nouveau holds the GPUs")
+    return reasons
+
+
+def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict[str, t.Any]:
+    branch = _branch(case, there if action == "install" else None)
+    _can_install(case, branch)
+    distribution = case.wishes.source == "distribution"
+    modules = case.modules
+    names = _names(case, branch, modules)
+    glob = f"{case.wishes.version}-*" if case.wishes.version else f"{branch}.*"
+    # The driver's own packages must be of one version; what stands beside it has versions of its own.
+    ours = [name for name in names if _of_driver(case, name)]
+    packages = [
+        {"name": name, "version": glob if name in ours else "", "group": "nvidia" if name in ours else ""}
+        for name in names
+    ]
+    if distribution:
+        packages = [{"name": name, "version": "", "group": ""} for name in names]
+    wanted = case.wishes.version or branch
+    older = there is not None and version_key(there)[:1] > version_key(branch)
+    plan = DriverPlan(
+        "nvidia",
+        action,
+        f"{found}; NVIDIA {wanted} with {modules} kernel modules is installed from "
+        f"{'the distribution' if distribution else 'NVIDIA’s repository'}",
+        source=case.wishes.source,
+        branch=branch,
+        version=case.wishes.version or None,
+        modules=modules,
+        repositories=_distribution_repositories(case) if distribution else [_repository(case, branch)],
+        headers=_headers(case),
+        packages=packages,
+        hold=sorted({*ours, *(_held_together(case, there) if there and action == "install" else ())}),
+        remove=_in_the_way(case, branch, names),
+        downgrade=older,
+        files_first=_stream(case, branch, modules) if case.entry["family"] == "el" else [],
+        files=_files(case),
+        initramfs=_initramfs(case.host),
+        services=_services(case),
+        expect={"nvidia": (there if action == "install" else None) or case.wishes.version or None},
+        reboot_reasons=_reboot_reasons(case.host, (there if action == "install" else None) or wanted),
+        free_mib=dict(case.data["free_mib"]),
+    )
+    return plan.to_dict()
+
+
+def _branch(case: _Case, unfinished: str | None) -> str:
+    wishes = case.wishes
+    if wishes.branch or wishes.version:
+        return wishes.branch or wishes.version.split(".")[0]
+    if unfinished:
+        return unfinished.split(".")[0]
+    if wishes.source == "distribution":
+        offered = [branch for branch in case.entry["distribution_branches"] if _unfit(case, branch, wish=True) is None]
+        if not offered:
+            has = any_of(case.entry["distribution_branches"]) if case.entry["distribution_branches"] else "no driver"
+            wanted = floor_text(case.floor) if case.floor else "any"
+            raise DriverError(
+                f"nvidia_driver_source is distribution, and {case.entry['title']} has {has}: the image starts on {wanted}"
+                + (f", and {case.model} needs {case.gpu['minimum']} or newer" if case.gpu.get("minimum") else "")
+                + f". Set nvidia_driver_source to vendor. {_UNDONE}"
+            )
+        return str(offered[-1])
+    return (digits(case.floor.recommended) if case.floor else "") or str(case.data["default_branch"])
+
+
+def _can_install(case: _Case, branch: str) -> None:
+    host, wishes, entry = case.host, case.wishes, case.entry
+    if host["arch"] not in case.data["repository"]["architectures"]:
+        raise DriverError(f"NVIDIA has no driver packages for {host['arch']}. {_UNDONE}")
+    distribution = wishes.source == "distribution"
+    if distribution and branch not in entry["distribution_branches"]:
+        has = any_of(entry["distribution_branches"]) if entry["distribution_branches"] else "no NVIDIA driver"
+        raise DriverError(
+            f"nvidia_driver_source is distribution, and {entry['title']} has {has}, not {branch}: take one of those, or "
+            f"set nvidia_driver_source to vendor. {_UNDONE}"
+        )
+    own = case.family.get("distribution", {}) if distribution else {}
+    if distribution and case.nvswitches and not own.get("fabric_manager"):
+        raise DriverError(
+            f"the GPUs are behind NVSwitches, which need Fabric Manager at the driver's version, and {entry['title']} has "
+            f"none: set nvidia_driver_source to vendor. {_UNDONE}"
+        )
+    if host["secure_boot"] and not own.get("signed"):
+        raise DriverError(
+            "secure boot is on, and the driver's modules are built on the host, so the firmware's keys do not vouch for "
+            "them and the kernel would refuse them. A key of your own has to be enrolled at the host's console (mokutil "
+            "--import, then a reboot and MOK Manager), which cannot be done unattended: enrol one, or switch secure boot "
+            "off in the firmware"
+            + (
+                ", or set nvidia_driver_source to distribution, whose modules Ubuntu has signed"
+                if entry["family"] == "ubuntu"
+                else ""
+            )
+            + f". {_UNDONE}"
+        )
+    module = host["modules"]["nvidia"]["installed"]
+    if module and not any(_MODULE_PACKAGE.match(name) for name in host["packages"]):
+        raise DriverError(
+            f"NVIDIA {module} was not installed from packages (NVIDIA's .run file leaves it so), and packages beside it would "
+            f"mix two versions. Run `nvidia-uninstall` on the host, and run again. {_UNDONE}"
+        )
+    if not distribution and not (wishes.key_fingerprints or case.data["keys"].get(entry["key"])):
+        raise DriverError(
+            f"the catalogue has no fingerprint of NVIDIA's key for {entry['title']} ({entry['key']}): give it as "
+            f"nvidia_driver_key_fingerprints. {_UNDONE}"
+        )
+
+
+def _names(case: _Case, branch: str, modules: str) -> list[str]:
+    """Names of the packages that are asked for."""
+    distribution = case.wishes.source == "distribution"
+    family = case.family["distribution"] if distribution else case.family
+    new = "" if distribution or version_key(branch) < version_key(case.data["unsuffixed_since"]) else "new_"
+    templates = [*family[f"{new}base"], *family[f"{new}{modules}"]]
+    if case.nvswitches:
+        templates += family[f"{new}fabric_manager"]
+        if case.gpu.get("nvlink5"):
+            templates += case.family["nvlink5"]
+    if case.wishes.imex:
+        templates += case.family[f"{new}imex"]
+    return [name.format(branch=branch, kernel=case.kernel) for name in templates]
+
+
+def _of_driver(case: _Case, name: str) -> bool:
+    return any(fnmatch.fnmatch(name, glob) for glob in case.data["driver_packages"])
+
+
+def _in_the_way(case: _Case, branch: str, names: t.Sequence[str]) -> list[str]:
+    """Installed packages that another branch or the other kind of modules left."""
+    others = "|".join(other for other in case.data["branches"] if other != branch)
+    of_other_branch = re.compile(
+        rf"(?:lib)?nvidia-.*-(?:{others})(?:-|$)|(?:cuda-drivers|linux-modules-nvidia)(?:-.*)?-(?:{others})(?:-|$)"
+    )
+    wanted_modules = {name for name in names if _MODULE_PACKAGE.match(name)}
+    return sorted(
+        name
+        for name in case.host["packages"]
+        if name not in names
+        and (of_other_branch.match(name) or (_MODULE_PACKAGE.match(name) and name not in wanted_modules))
+    )
+
+
+def _repository(case: _Case, branch: str) -> dict[str, t.Any]:
+    wishes, entry, repository = case.wishes, case.entry, case.data["repository"]
+    arch = repository["architectures"][case.host["arch"]]
+    url = (wishes.repository_url or repository["url"]).format(system=entry["repository"], arch=arch)
+    known = case.data["keys"].get(entry["key"])
+    found = {
+        "name": repository["name"],
+        "url": url,
+        "suite": "/",
+        "components": [],
+        "key_url": wishes.key_url.format(system=entry["repository"], arch=arch) or f"{url}/{entry['key']}",
+        "key_fingerprints": list(wishes.key_fingerprints) or [known],
+        "pin": repository["pin"],
+        "pin_by": "",
+    }
+    if entry["family"] != "el":
+        # What NVIDIA's own nvidia-driver-pinning-BRANCH does: else apt takes a newer branch for the dependencies.
+        glob = f"{case.wishes.version}-*" if case.wishes.version else f"{branch}.*"
+        found["pins"] = [{"packages": " ".join(case.data["driver_packages"]), "version": glob, "priority": 1000}]
+    return found
+
+
+def _distribution_repositories(case: _Case) -> list[dict[str, t.Any]]:
+    """Debian's driver is in components that a fresh system does not have; Ubuntu's is in one that it has."""
+    components = case.family["distribution"]["components"]
+    if not components:
+        return []
+    return [
+        {
+            "name": "debian-non-free",
+            "url": case.wishes.repository_url or "http://deb.debian.org/debian",
+            "suite": case.entry["codename"],
+            "components": list(components),
+            "key_url": "",
+            "key_fingerprints": [],
+            "pin": None,
+            "pin_by": "",
+        }
+    ]
+
+
+def _headers(case: _Case) -> list[str]:
+    signed = case.wishes.source == "distribution" and case.family["distribution"]["signed"]
+    if not case.wishes.headers or (case.host["headers"] and case.kernel == case.host["kernel"]) or signed:
+        return []
+    epel = ["epel-release"] if case.host["os"]["id"] in ("centos", "rocky", "almalinux") else []  # dkms is in it
+    return epel + [name.format(kernel=case.kernel) for name in case.family["headers"]]
+
+
+def _stream(case: _Case, branch: str, modules: str) -> list[dict[str, str]]:
+    """What `dnf module enable nvidia-driver:STREAM` writes, where NVIDIA's repository is made of streams."""
+    if not case.entry["streams"]:
+        return []
+    stream = f"{branch}-{'open' if modules == 'open' else 'dkms'}"
+    content = f"[nvidia-driver]\nname=nvidia-driver\nstream={stream}\nprofiles=\nstate=enabled\n"
+    return [{"path": _STREAM_FILE, "content": content, "mode": "0644"}]
+
+
+def _files(case: _Case) -> list[dict[str, str]]:
+    files = [{"path": "/etc/modprobe.d/nvidia-fleet.conf", "content": _BLACKLIST, "mode": "0644"}]
+    if case.gpu.get("nvlink5"):
+        files.append({"path": "/etc/modules-load.d/nvidia-fleet.conf", "content": _NVLINK5_MODULES, "mode": "0644"})
+    return files
+
+
+def _initramfs(host: Data) -> list[str]:
+    """The command that takes the blacklist over into the initramfs, where the host has one."""
+    if "initramfs-tools" in host["packages"] or "initramfs-tools-core" in host["packages"]:
+        return ["update-initramfs", "-u"]
+    return ["dracut", "--force"] if "dracut" in host["packages"] else []
+
+
+def _services(case: _Case) -> list[str]:
+    services = ["nvidia-persistenced.service"]
+    if case.nvswitches:
+        services.append("nvidia-fabricmanager.service")
+    return [*services, "nvidia-imex.service"] if case.wishes.imex else services

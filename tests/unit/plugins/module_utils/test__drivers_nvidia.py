@@ -1,0 +1,443 @@
+# Copyright (c) 2026 SGLang Fleet contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import (
+    DriverFloor,
+    check_schema,
+    load_catalogue,
+    read_data,
+)
+from ansible_collections.sglang.fleet.plugins.module_utils._drivers import DriverError, accepted, system_of, upstream
+from ansible_collections.sglang.fleet.plugins.module_utils._drivers_nvidia import NvidiaWishes, nvidia_driver_plan
+
+CATALOGUE = load_catalogue()
+DATA = CATALOGUE.data["drivers"]["nvidia"]
+CUDA12 = CATALOGUE.images["v0.5.10.post1"].driver
+CUDA13 = CATALOGUE.images["v0.5.10.post1-cu130"].driver
+KERNEL = "6.1.0-40-cloud-amd64"
+NOT_LOADED: dict[str, str | None] = {"loaded": None, "installed": None}
+EL = {"id": "rocky", "id_like": "rhel centos fedora"}
+SYSTEMS = {
+    "ubuntu-22.04": {"id": "ubuntu", "version_id": "22.04", "id_like": "debian", "codename": "jammy"},
+    "ubuntu-24.04": {"id": "ubuntu", "version_id": "24.04", "id_like": "debian", "codename": "noble"},
+    "debian-12": {"id": "debian", "version_id": "12", "id_like": "", "codename": "bookworm"},
+    "debian-13": {"id": "debian", "version_id": "13", "id_like": "", "codename": "trixie"},
+    "el-9": {**EL, "version_id": "9.4", "codename": ""},
+    "el-10": {**EL, "version_id": "10.0", "codename": ""},
+}
+Plan = dict[str, t.Any]
+
+
+def host(system: str = "debian-12", loaded: str | None = None, **changes: t.Any) -> Plan:
+    modules = {name: dict(NOT_LOADED) for name in ("nvidia", "amdgpu", "nouveau")}
+    modules["nvidia"]["loaded"] = loaded
+    found = {
+        "os": SYSTEMS.get(system, {"id": system.split("-")[0], "version_id": system.split("-")[1], "id_like": ""}),
+        "arch": "x86_64",
+        "kernel": KERNEL,
+        "headers": False,
+        "secure_boot": False,
+        "packages": {},
+        "held": [],
+        "dkms": [],
+        "nvswitches": 4,
+        "modules": modules,
+        "records": {},
+    }
+    return {**found, **changes}
+
+
+def plan(node: Plan, model: str = "H200", floor: DriverFloor | None = CUDA12, **wishes: t.Any) -> Plan:
+    loaded = node["modules"]["nvidia"]["loaded"]
+    gpu = {
+        "vendor": "nvidia",
+        "model": model,
+        "driver": {"name": None, "version": loaded, "loaded": loaded is not None},
+    }
+    return nvidia_driver_plan(node, gpu, floor, NvidiaWishes(**wishes), DATA)
+
+
+def names(found: Plan) -> list[str]:
+    return [package["name"] for package in found["packages"]]
+
+
+def refusal(node: Plan, **arguments: t.Any) -> str:
+    with pytest.raises(DriverError) as caught:
+        plan(node, **arguments)
+    assert str(caught.value).endswith("Nothing was changed.")
+    return str(caught.value)
+
+
+def test_catalogue_keeps_to_its_schema() -> None:
+    check_schema({"drivers": read_data()["drivers"]}, only={"drivers": {"nvidia": {}}})
+
+
+@pytest.mark.parametrize(("system", "os"), SYSTEMS.items())
+def test_system_of(system: str, os: dict[str, str]) -> None:
+    assert system_of(os) == system
+
+
+@pytest.mark.parametrize(
+    ("package", "version"),
+    [
+        ("3:580.95.05-1.el9", "580.95.05"),
+        ("580.95.05-0ubuntu1", "580.95.05"),
+        ("535.261.03-1", "535.261.03"),
+        ("580", "580"),
+    ],
+)
+def test_upstream(package: str, version: str) -> None:
+    assert upstream(package) == version
+
+
+# --- Left alone, or not ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "floor", "why"),
+    [
+        ("570.133.20", CUDA12, "the image's own list accepts branch 570"),
+        ("575.57.08", CUDA12, "the image asks for NVIDIA 575 or newer"),
+        ("595.45.04", CUDA12, "the image asks for NVIDIA 575 or newer"),
+        ("535.309.01", CUDA13, "the image's own list accepts branch 535"),
+        ("575.57.08", CUDA13, "the image's own list accepts branch 575"),
+        ("580.65.06", CUDA13, "the image asks for NVIDIA 580 or newer"),
+        ("545.23.08", CUDA13, None),
+        ("525.147.05", CUDA12, None),
+        ("555.42.06", CUDA12, None),
+        ("5700.1", CUDA12, "the image asks for NVIDIA 575 or newer"),
+        ("57.0", CUDA12, None),
+    ],
+)
+def test_what_the_image_accepts(version: str, floor: DriverFloor, why: str | None) -> None:
+    assert accepted(floor, version) == why
+    found = plan(host(loaded=version), floor=floor)
+    assert found["action"] == ("none" if why else "upgrade")
+    if why:
+        assert found["reason"] == f"NVIDIA {version} is left alone: {why}"
+        assert (found["packages"], found["hold"], found["files"], found["reboot_reasons"]) == ([], [], [], [])
+
+
+def test_refused_branch_is_upgraded_to_the_floor_with_fabric_manager_and_held() -> None:
+    packages = {
+        "nvidia-driver-cuda": "545.23.08-1",
+        "nvidia-kernel-open-dkms": "545.23.08-1",
+        "nvidia-fabricmanager-545": "545.23.08-1",
+        "nvidia-container-toolkit": "1.18.0-1",
+    }
+    found = plan(host(loaded="545.23.08", packages=packages), floor=CUDA13)
+    assert (found["action"], found["branch"], found["modules"]) == ("upgrade", "580", "open")
+    assert "the image starts on NVIDIA 580 or newer or the branch 535, 550, 565, 570 or 575" in found["reason"]
+    assert found["packages"] == [
+        {"name": name, "version": "580.*", "group": "nvidia"}
+        for name in ("nvidia-driver-cuda", "nvidia-persistenced", "nvidia-kernel-open-dkms", "nvidia-fabricmanager-580")
+    ]
+    assert found["hold"] == sorted(names(found))
+    assert found["remove"] == ["nvidia-fabricmanager-545"]
+    assert found["services"] == ["nvidia-persistenced.service", "nvidia-fabricmanager.service"]
+    assert found["reboot_reasons"] == ["NVIDIA 545.23.08 is loaded and 580 installed"]
+
+
+def test_the_operator_may_ask_for_another() -> None:
+    found = plan(host(loaded="570.133.20"), branch="580")
+    assert (found["action"], found["branch"], found["downgrade"]) == ("upgrade", "580", False)
+    assert "nvidia_driver_branch is 580" in found["reason"]
+    found = plan(host(loaded="595.45.04"), version="580.95.05")
+    assert (found["action"], found["downgrade"], found["packages"][0]["version"]) == ("upgrade", True, "580.95.05-*")
+    found = plan(host(loaded="580.95.05"), branch="580")
+    assert found["reason"] == "NVIDIA 580.95.05 is left alone: it is the one that is asked for"
+
+
+def test_keep_installs_nothing() -> None:
+    found = plan(host(), driver="keep")
+    assert (found["action"], found["packages"]) == ("none", [])
+
+
+def test_gpu_that_the_driver_is_too_old_for() -> None:
+    found = plan(host(loaded="570.86.15", nvswitches=0), model="B200")
+    assert (found["action"], found["branch"]) == ("upgrade", "580")
+    assert "B200 needs 570.133.20 or newer" in found["reason"]
+
+
+# --- What is installed ----------------------------------------------------------------------------------------------
+
+UBUNTU_580 = ["libnvidia-compute-580", "libnvidia-cfg1-580", "nvidia-utils-580", "nvidia-compute-utils-580"]
+
+
+@pytest.mark.parametrize(
+    ("system", "branch", "wanted"),
+    [
+        ("ubuntu-24.04", "580", [*UBUNTU_580, "nvidia-dkms-580-open", "nvidia-fabricmanager-580"]),
+        (
+            "ubuntu-22.04",
+            "595",
+            ["libnvidia-compute", "libnvidia-cfg1", "nvidia-persistenced", "nvidia-dkms-open", "nvidia-fabricmanager"],
+        ),
+        (
+            "debian-12",
+            "580",
+            ["nvidia-driver-cuda", "nvidia-persistenced", "nvidia-kernel-open-dkms", "nvidia-fabricmanager-580"],
+        ),
+        (
+            "debian-13",
+            "590",
+            ["nvidia-driver-cuda", "nvidia-persistenced", "nvidia-kernel-open-dkms", "nvidia-fabricmanager"],
+        ),
+        ("el-9", "580", ["nvidia-driver-cuda", "nvidia-persistenced", "kmod-nvidia-open-dkms", "nvidia-fabricmanager"]),
+    ],
+)
+def test_names_up_to_580_and_from_590(system: str, branch: str, wanted: list[str]) -> None:
+    found = plan(host(system), branch=branch)
+    assert names(found) == wanted
+    assert {package["version"] for package in found["packages"]} == {f"{branch}.*"}
+
+
+@pytest.mark.parametrize(
+    ("system", "arch", "url", "key", "fingerprint"),
+    [
+        ("ubuntu-22.04", "x86_64", "ubuntu2204/x86_64", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
+        ("ubuntu-24.04", "aarch64", "ubuntu2404/sbsa", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
+        ("debian-12", "x86_64", "debian12/x86_64", "3bf863cc.pub", "EB693B3035CD5710E231E123A4B469963BF863CC"),
+        ("debian-13", "aarch64", "debian13/sbsa", "8793F200.pub", "02182E60104FCDC26EAE1B8597A5D4CB8793F200"),
+        ("el-9", "aarch64", "rhel9/sbsa", "D42D0685.pub", "610C7B14E068A878070DA4E99CD0A493D42D0685"),
+    ],
+)
+def test_repository(system: str, arch: str, url: str, key: str, fingerprint: str) -> None:
+    [repository] = plan(host(system, arch=arch))["repositories"]
+    base = f"https://developer.download.nvidia.com/compute/cuda/repos/{url}"
+    assert (repository["url"], repository["key_url"]) == (base, f"{base}/{key}")
+    assert (repository["key_fingerprints"], repository["suite"], repository["pin"]) == ([fingerprint], "/", 600)
+
+
+def test_branch_is_locked_where_apt_would_take_a_newer_one() -> None:
+    [repository] = plan(host())["repositories"]
+    [pin] = repository["pins"]
+    assert (pin["version"], pin["priority"]) == ("580.*", 1000)
+    assert {"nvidia-*", "libnvidia-*", "libcuda1"} <= set(pin["packages"].split())
+    [repository] = plan(host("el-9"))["repositories"]
+    assert "pins" not in repository
+
+
+def test_a_mirror_with_a_key_of_its_own() -> None:
+    wishes: Plan = {
+        "repository_url": "http://mirror/{system}/{arch}",
+        "key_url": "http://mirror/key",
+        "key_fingerprints": ("AB" * 20,),
+    }
+    [repository] = plan(host(), **wishes)["repositories"]
+    assert (repository["url"], repository["key_url"]) == ("http://mirror/debian12/x86_64", "http://mirror/key")
+    assert repository["key_fingerprints"] == ["AB" * 20]
+
+
+def test_rhel_9_takes_the_module_stream_and_rhel_10_has_none() -> None:
+    [stream] = plan(host("el-9"))["files_first"]
+    assert stream["path"] == "/etc/dnf/modules.d/nvidia-driver.module"
+    assert stream["content"] == "[nvidia-driver]\nname=nvidia-driver\nstream=580-open\nprofiles=\nstate=enabled\n"
+    assert "stream=580-dkms" in plan(host("el-9"), modules="proprietary")["files_first"][0]["content"]
+    found = plan(host("el-10"), key_fingerprints=("CD" * 20,))
+    assert found["files_first"] == []
+    assert "fingerprint of NVIDIA's key for RHEL 10" in refusal(host("el-10"))
+
+
+@pytest.mark.parametrize(
+    ("system", "kernel", "wanted"),
+    [
+        ("debian-12", KERNEL, [f"linux-headers-{KERNEL}"]),
+        ("ubuntu-24.04", "6.8.0-85-generic", ["linux-headers-6.8.0-85-generic"]),
+        ("el-9", "5.14.0-427.el9.x86_64", ["epel-release", "kernel-devel-5.14.0-427.el9.x86_64"]),
+    ],
+)
+def test_headers_of_the_running_kernel(system: str, kernel: str, wanted: list[str]) -> None:
+    assert plan(host(system, kernel=kernel))["headers"] == wanted
+    assert plan(host(system, kernel=kernel, headers=True))["headers"] == []
+    assert plan(host(system, kernel=kernel), headers=False)["headers"] == []
+
+
+@pytest.mark.parametrize(
+    ("model", "switches", "manager", "nvlink5"),
+    [
+        ("H200", 4, True, False),
+        ("H200", 0, False, False),
+        ("B200", 0, True, True),
+        ("B300", 0, True, True),
+        ("GB300", 0, False, False),
+    ],
+)
+def test_fabric_manager_where_nvswitches_are(model: str, switches: int, manager: bool, nvlink5: bool) -> None:
+    found = plan(host(nvswitches=switches), model=model)
+    assert ("nvidia-fabricmanager-580" in names(found)) is manager
+    assert ("nvidia-fabricmanager.service" in found["services"]) is manager
+    assert ({"nvlsm", "infiniband-diags"} <= set(names(found))) is nvlink5
+    modules = [file["content"] for file in found["files"] if file["path"].startswith("/etc/modules-load.d/")]
+    assert bool(modules) is nvlink5
+    if nvlink5:
+        assert modules[0].splitlines()[1:] == ["mlx5_core", "ib_umad"]
+        # They have versions of their own.
+        assert {p["version"] for p in found["packages"] if p["name"] in ("nvlsm", "infiniband-diags")} == {""}
+        assert "nvlsm" not in found["hold"]
+
+
+def test_imex_only_where_asked_for() -> None:
+    assert "nvidia-imex-580" not in names(plan(host(arch="aarch64", nvswitches=0), model="GB300", floor=CUDA13))
+    found = plan(host(arch="aarch64", nvswitches=0), model="GB300", floor=CUDA13, imex=True)
+    assert "nvidia-imex-580" in names(found)
+    assert "nvidia-imex.service" in found["services"]
+
+
+def test_nouveau_is_kept_away() -> None:
+    node = host(packages={"initramfs-tools": "0.142"})
+    node["modules"]["nouveau"] = {"loaded": "in-tree", "installed": "in-tree"}
+    found = plan(node)
+    assert "blacklist nouveau\n" in found["files"][0]["content"]
+    assert found["initramfs"] == ["update-initramfs", "-u"]
+    assert found["reboot_reasons"] == ["NVIDIA 580 is not loaded yet", "nouveau holds the GPUs"]
+    assert plan(host(packages={"dracut": "1"}))["initramfs"] == ["dracut", "--force"]
+    assert plan(host())["initramfs"] == []
+
+
+# --- Open and proprietary modules -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("model", "arch", "refused"),
+    [
+        ("H200", "x86_64", False),
+        ("H200", "aarch64", True),
+        ("B200", "x86_64", True),
+        ("GB300", "aarch64", True),
+        ("A100", "x86_64", False),
+    ],
+)
+def test_proprietary_modules_only_where_they_work(model: str, arch: str, refused: bool) -> None:
+    node = host(arch=arch)
+    if refused:
+        assert f"{model} with" in refusal(node, model=model, floor=CUDA13, modules="proprietary")
+    else:
+        assert "nvidia-kernel-dkms" in names(plan(node, model=model, modules="proprietary"))
+    assert plan(node, model=model)["modules"] == "open"
+
+
+def test_the_other_kind_of_modules_makes_way() -> None:
+    node = host(loaded="545.23.08", packages={"nvidia-kernel-dkms": "545.23.08-1", "nvidia-driver-cuda": "545.23.08-1"})
+    assert plan(node)["remove"] == ["nvidia-kernel-dkms"]
+
+
+# --- Refusals -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("system", "wishes", "words"),
+    [
+        (
+            "debian-12",
+            {"branch": "545"},
+            "NVIDIA 545 is asked for, and cannot serve here: the image starts on NVIDIA 575 or newer",
+        ),
+        ("debian-12", {"branch": "581"}, "no branch of NVIDIA's driver for data centres; there are 535, 545"),
+        ("debian-12", {"branch": "570", "version": "580.95.05"}, "580.95.05 is not of nvidia_driver_branch 570"),
+        ("debian-11", {}, "found debian-11"),
+        ("el-9", {"source": "distribution"}, "RHEL 9 and its family has no driver"),
+        ("debian-12", {"source": "distribution", "branch": "580"}, "Debian 12 has 535, not 580"),
+        ("debian-12", {"source": "distribution"}, "behind NVSwitches, which need Fabric Manager"),
+    ],
+)
+def test_refusals(system: str, wishes: Plan, words: str) -> None:
+    assert words in refusal(host(system), **wishes)
+
+
+def test_branch_that_the_gpu_is_too_new_for() -> None:
+    assert "B300 needs 580 or newer" in refusal(host(), model="B300", floor=CUDA13, branch="570")
+
+
+def test_arch_without_packages() -> None:
+    assert "riscv64" in refusal(host(arch="riscv64"))
+
+
+def test_driver_of_a_run_file_is_left_to_the_operator() -> None:
+    node = host(loaded="545.23.08")
+    node["modules"]["nvidia"]["installed"] = "545.23.08"
+    assert "`nvidia-uninstall`" in refusal(node)
+    assert plan({**node, "packages": {"nvidia-kernel-open-dkms": "545.23.08-1"}})["action"] == "upgrade"
+
+
+def test_secure_boot_is_explained() -> None:
+    said = refusal(host(secure_boot=True))
+    assert "mokutil" in said
+    assert "cannot be done unattended" in said
+    assert "nvidia_driver_source" not in said
+    assert "nvidia_driver_source to distribution" in refusal(host("ubuntu-24.04", secure_boot=True))
+    found = plan(host("ubuntu-24.04", secure_boot=True), source="distribution")
+    assert f"linux-modules-nvidia-580-server-open-{KERNEL}" in names(found)
+    # A driver that is there has passed the firmware.
+    assert plan(host(loaded="580.95.05", secure_boot=True))["action"] == "none"
+
+
+# --- The distribution's own -----------------------------------------------------------------------------------------
+
+
+def test_debian_has_its_own() -> None:
+    found = plan(host(nvswitches=0), source="distribution")
+    assert (found["branch"], found["modules"]) == ("535", "proprietary")
+    assert names(found) == ["nvidia-smi", "libcuda1", "nvidia-persistenced", "nvidia-kernel-dkms"]
+    [repository] = found["repositories"]
+    assert (repository["suite"], repository["components"]) == ("bookworm", ["contrib", "non-free", "non-free-firmware"])
+    assert "B200 needs 570.133.20" in refusal(host(nvswitches=0), model="B200", source="distribution", branch="550")
+    assert "Debian 12 has 535" in refusal(host(nvswitches=0), model="B200", source="distribution")
+
+
+def test_ubuntu_has_its_own() -> None:
+    found = plan(host("ubuntu-24.04"), source="distribution")
+    assert (found["branch"], found["repositories"], found["headers"]) == ("580", [], [])
+    assert "nvidia-fabricmanager-580" in names(found)
+
+
+# --- Afterwards -----------------------------------------------------------------------------------------------------
+
+INSTALLED = {
+    "nvidia-driver-cuda": "580.95.05-1",
+    "nvidia-kernel-open-dkms": "580.95.05-1",
+    "libnvidia-ml1": "580.95.05-1",
+    "libcuda1": "580.95.05-1",
+    "nvidia-container-toolkit": "1.18.0-1",
+}
+HELD = ["libcuda1", "libnvidia-ml1", "nvidia-driver-cuda", "nvidia-kernel-open-dkms"]
+
+
+def test_installed_and_not_yet_loaded() -> None:
+    found = plan(host(packages=INSTALLED, records={"nvidia_driver": {"packages": INSTALLED}}))
+    assert (found["action"], found["expect"]) == ("install", {"nvidia": "580.95.05"})
+    assert "did not come to its end" in found["reason"]
+    assert set(HELD) <= set(found["hold"])
+    assert "nvidia-container-toolkit" not in found["hold"]
+    assert found["reboot_reasons"] == ["NVIDIA 580.95.05 is not loaded yet"]
+
+
+def test_done() -> None:
+    done = {"nvidia_driver": {"configured": True}}
+    found = plan(host(loaded="580.95.05", packages=INSTALLED, held=HELD, records=done))
+    assert (found["action"], found["hold"], found["reboot_reasons"]) == ("none", [], [])
+
+
+def test_a_hold_that_was_taken_off_comes_back_where_the_driver_is_ours() -> None:
+    done = {"nvidia_driver": {"configured": True}}
+    assert plan(host(loaded="580.95.05", packages=INSTALLED, held=HELD[1:], records=done))["hold"] == HELD[:1]
+    assert plan(host(loaded="580.95.05", packages=INSTALLED))["hold"] == []
+
+
+def test_a_reboot_that_is_still_due() -> None:
+    node = host(loaded="545.23.08", packages=INSTALLED, held=HELD, records={"nvidia_driver": {"configured": True}})
+    found = plan(node, floor=CUDA13)
+    assert (found["action"], found["expect"]) == ("none", {"nvidia": "580.95.05"})
+    assert found["reboot_reasons"] == ["NVIDIA 545.23.08 is loaded and 580.95.05 installed"]
+
+
+def test_fabric_manager_of_another_version_is_noted() -> None:
+    packages = {**INSTALLED, "nvidia-fabricmanager-580": "580.65.06-1"}
+    found = plan(host(loaded="580.95.05", packages=packages))
+    assert found["notes"] == ["Fabric Manager is 580.65.06 and the driver 580.95.05: they must be of one version"]
