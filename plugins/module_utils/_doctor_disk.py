@@ -36,7 +36,7 @@ def room(snapshot: Snapshot, known: Known) -> t.Iterator[Finding]:
             disk = disks[key]
             wanted.setdefault(disk["mount"], []).append((f"disk-{key}", disk["path"], size, what))
     for mount, rows in wanted.items():
-        disk = next(disk for disk in disks.values() if disk["mount"] == mount)
+        [disk, *_others] = [disk for disk in disks.values() if disk["mount"] == mount]
         total = sum(size for _id, _path, size, _what in rows)
         if disk["free_mib"] * _MIB >= total:
             continue

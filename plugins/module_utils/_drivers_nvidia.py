@@ -42,6 +42,9 @@ _STREAM_FILE: t.Final = "/etc/dnf/modules.d/nvidia-driver.module"
 
 Data = t.Mapping[str, t.Any]
 
+#: how a reason names the source that is not the distribution
+_VENDORS_OWN: t.Final = "NVIDIA's repository"
+
 
 @dataclass(frozen=True)
 class NvidiaWishes:
@@ -283,7 +286,7 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
         "nvidia",
         action,
         f"{found}; NVIDIA {wanted} with {modules} kernel modules is installed from "
-        f"{'the distribution' if distribution else 'NVIDIA’s repository'}",
+        f"{'the distribution' if distribution else _VENDORS_OWN}",
         source=case.wishes.source,
         branch=branch,
         version=case.wishes.version or None,

@@ -47,7 +47,10 @@ def test_package_is_what_dpkg_reads() -> None:
 @pytest.mark.parametrize("suite", ["", "noble"])
 def test_repository_is_what_apt_reads(tmp_path: Path, suite: str) -> None:
     packages = [Deb("a", "1-1"), Deb("a", "2-1")]
-    sign = lambda text: (b"clear:" + text, b"detached")  # noqa: E731
+
+    def sign(text: bytes) -> tuple[bytes, bytes]:
+        return b"clear:" + text, b"detached"
+
     write_repository(tmp_path / "r", packages, sign, pool=tmp_path / "pool", origin="O", suite=suite)
     top = tmp_path / "r" / "dists" / suite if suite else tmp_path / "r"
     index = top / ("main/binary-amd64/Packages" if suite else "Packages")

@@ -57,8 +57,8 @@ def loaded(version: str | None) -> dict[str, t.Any]:
     return {"amdgpu": {"loaded": version, "installed": None}}
 
 
-def plan(facts: dict[str, t.Any], floor: t.Any = FLOOR, gpu: t.Any = GPU, **wishes: t.Any) -> dict[str, t.Any]:
-    return amd_driver_plan(facts, gpu, floor, AmdWishes(**wishes), DATA)
+def plan(facts: dict[str, t.Any], floor: t.Any = FLOOR, gpu: t.Any = None, **wishes: t.Any) -> dict[str, t.Any]:
+    return amd_driver_plan(facts, GPU if gpu is None else gpu, floor, AmdWishes(**wishes), DATA)
 
 
 def refusal(facts: dict[str, t.Any], **wishes: t.Any) -> str:
