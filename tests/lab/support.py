@@ -186,11 +186,14 @@ class Fleet:
         )
 
     def written(self, host: str) -> str:
-        """Every file that a deployment writes on a node, with its content's hash, mode and owner."""
+        """Every file that a server's deployment writes on a node, with its content's hash, mode and owner.
+
+        The record of what was installed on the host is the host software's, which stays.
+        """
         return self.sh(
             host,
             "find /etc/sglang /etc/systemd/system/*sglang* /usr/local/lib/sglang-fleet /var/lib/sglang-fleet -type f "
-            "! -path '*/huggingface/*' -printf '%p %m %U:%G %s ' -exec sha256sum {} ';' 2> /dev/null | sort",
+            "! -path '*/huggingface/*' ! -name installed.json -printf '%p %m %U:%G %s ' -exec sha256sum {} ';' 2> /dev/null | sort",
             check=False,
         )
 

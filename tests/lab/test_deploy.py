@@ -538,11 +538,11 @@ def removed(fleet: Fleet, *hosts: str) -> None:
     play.succeeded()
     assert min(play.changed().values()) > 0, str(play)
     for host in hosts:
-        # Empty folders and the weights may stay.
+        # Empty folders, the weights, and the record of what the host software installed may stay.
         left = fleet.sh(
             host,
             "find / -xdev -path /proc -prune -o -iname '*sglang*' ! -type d -print\n"
-            "find /etc/sglang /usr/local/lib/sglang-fleet /var/lib/sglang-fleet -type f\n"
+            "find /etc/sglang /usr/local/lib/sglang-fleet /var/lib/sglang-fleet -type f ! -name installed.json\n"
             "systemctl list-units --all --no-legend --no-pager 'sglang*'\n"
             "systemctl list-unit-files --no-legend --no-pager 'sglang*'\n"
             "docker ps --all --format '{{.Names}}'\n"
