@@ -12,7 +12,6 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import CatalogueError, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._doctor import diagnose, finding_lines
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import mark_virtual
 
 
 class ActionModule(ActionBase):
@@ -31,7 +30,7 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"{host}: {exc}"}
         if snapshot is None:
             if arguments.get("known_gpus") is None:
-                arguments["known_gpus"] = mark_virtual(catalogue.known_gpus(), catalogue.data["gpus"])
+                arguments["known_gpus"] = catalogue.known_gpus()
             result.update(
                 self._execute_module(module_name="sglang.fleet.doctor", module_args=arguments, task_vars=variables)
             )

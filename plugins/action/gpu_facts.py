@@ -12,7 +12,6 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import mark_virtual
 
 
 class ActionModule(ActionBase):
@@ -29,7 +28,7 @@ class ActionModule(ActionBase):
                 catalogue = load_catalogue(arguments.get("catalogue") or None)
             except CatalogueError as exc:
                 return {**result, "failed": True, "msg": f"{host}: {exc}"}
-            arguments["known_gpus"] = mark_virtual(catalogue.known_gpus(), catalogue.data["gpus"])
+            arguments["known_gpus"] = catalogue.known_gpus()
         # What the host needs of the catalogue is in known_gpus.
         arguments.pop("catalogue", None)
         result.update(

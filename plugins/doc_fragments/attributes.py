@@ -15,3 +15,35 @@ attributes:
   facts:
     description: Action returns an C(ansible_facts) dictionary that updates existing host facts.
 """
+
+    # For what neither changes anything nor could.
+    READ_ONLY = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Runs the same in check mode, since it changes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to show, since it changes nothing.
+    support: none
+"""
+
+    # For a module that is documentation, its action plugin's.
+    CONTROLLER = r"""
+options: {}
+attributes:
+  action:
+    description: Has an action plugin, which does the work on the controller.
+    support: full
+  connection:
+    description: Uses no connection to the host.
+    support: none
+"""
+
+    FACTS = r"""
+options: {}
+attributes:
+  facts:
+    description: Returns C(ansible_facts).
+    support: full
+"""

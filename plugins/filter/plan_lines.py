@@ -14,8 +14,8 @@ version_added: 0.1.0
 author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
-  - Says for people what the plan serves, on which GPUs, how much fits, and what a deploy would change.
-positional: _input, change
+  - Says for people what the plan serves, on which GPUs, how much fits, what becomes of the driver, and what a deploy would change.
+positional: _input, change, driver
 options:
   _input:
     description: The plan.
@@ -25,6 +25,11 @@ options:
     description: What P(sglang.fleet.plan_change#filter) gives for it.
     type: dict
     required: true
+  driver:
+    description:
+      - C(action), C(reason) and C(reboot_reasons) of C(fleet_drivers), which M(sglang.fleet.driver_plan) gives; or the action
+        V(refused) with the reason. Left out, nothing is said of the driver.
+    type: dict
 """
 
 EXAMPLES = r"""

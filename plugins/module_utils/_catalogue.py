@@ -154,9 +154,17 @@ class Catalogue:
     known_issues: t.Mapping[str, KnownIssue]
 
     def known_gpus(self) -> dict[str, dict[str, t.Any]]:
-        """PCI ID -> name, memory_mib and vendor: what the gpu_facts module is told, since hosts have no YAML parser."""
+        """PCI ID -> name, memory_mib, vendor and virtual: what a host is told, since it has no YAML parser.
+
+        virtual: the ID is that of a virtual function, as a guest sees one.
+        """
         return {
-            pci_id: {"name": gpu.name, "memory_mib": gpu.memory_mib, "vendor": gpu.vendor}
+            pci_id: {
+                "name": gpu.name,
+                "memory_mib": gpu.memory_mib,
+                "vendor": gpu.vendor,
+                "virtual": pci_id in self.data["gpus"][gpu.name].get("virtual_pci_ids", ()),
+            }
             for gpu in self.gpus.values()
             for pci_id in gpu.pci_ids
         }

@@ -115,16 +115,10 @@ class GpuFacts:
 KnownGpus = t.Mapping[str, t.Mapping[str, t.Any]]
 
 
-def mark_virtual(known: KnownGpus, entries: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, dict[str, t.Any]]:
-    """``known`` with the key ``virtual``, by the catalogue's entries of GPUs: what a host is told."""
-    virtual = {pci_id for entry in entries.values() for pci_id in entry.get("virtual_pci_ids", ())}
-    return {pci_id: {**gpu, "virtual": pci_id in virtual} for pci_id, gpu in known.items()}
-
-
 def read_gpus(known: KnownGpus, root: str = "/", ask: Ask = no_tool) -> GpuFacts:
     """Facts of the host whose file system begins at ``root``.
 
-    known: PCI ID -> name, memory_mib, vendor and virtual (Catalogue.known_gpus and mark_virtual). ask: runs its tools.
+    known: PCI ID -> name, memory_mib, vendor and virtual (Catalogue.known_gpus). ask: runs its tools.
     """
     gpus, unknown, virtual_functions = _find(known, root)
     render, video = (_gid(root, name) for name in ("render", "video"))

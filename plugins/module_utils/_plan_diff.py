@@ -59,8 +59,10 @@ def plan_change(plan: Mapping[str, Any], servers: Mapping[str, Any] | None) -> d
     }
 
 
-def plan_lines(plan: Mapping[str, Any], change: Mapping[str, Any]) -> list[str]:
-    """A plan and its change in a few lines for a terminal."""
+def plan_lines(
+    plan: Mapping[str, Any], change: Mapping[str, Any], driver: Mapping[str, Any] | None = None
+) -> list[str]:
+    """A plan and its change in a few lines for a terminal. driver: as for driver_text."""
     lines = [
         f"{plan['model']} on {plan['count']} x {plan['gpu']}: layout {plan['layout']}, {plan['image']['reference']}"
     ]
@@ -73,8 +75,17 @@ def plan_lines(plan: Mapping[str, Any], change: Mapping[str, Any]) -> list[str]:
         )
     if plan["idle_gpus"]:
         lines.append(f"idle: {gpus_text(plan['idle_gpus'])}")
+    if driver:
+        lines.append(f"driver: {driver_text(driver)}")
     lines.append(f"change: {change['summary']}")
     return lines
+
+
+def driver_text(driver: Mapping[str, Any]) -> str:
+    """What a deploy does with the GPU driver, and why. driver: its action, reason and reboot_reasons."""
+    action = {"none": "keep"}.get(driver["action"], driver["action"])
+    reboot = driver.get("reboot_reasons") or []
+    return f"{action}: {driver['reason']}" + (f"; reboot: {'; '.join(reboot)}" if reboot else "")
 
 
 def gpu_range(gpus: Sequence[int]) -> str:

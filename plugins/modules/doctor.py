@@ -52,17 +52,9 @@ options:
     type: dict
 author:
   - SGLang Fleet contributors (@sglang-fleet)
-attributes:
-  check_mode:
-    description: Runs the same in check mode, since it changes nothing.
-    support: full
-  diff_mode:
-    description: There is nothing to show, since it changes nothing.
-    support: none
-  facts:
-    description: Returns ansible_facts.
-    support: full
-extends_documentation_fragment: []
+extends_documentation_fragment:
+  - sglang.fleet.attributes.read_only
+  - sglang.fleet.attributes.facts
 """
 
 EXAMPLES = r"""

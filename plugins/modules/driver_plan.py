@@ -36,22 +36,10 @@ options:
     default: {}
 author:
   - SGLang Fleet contributors (@sglang-fleet)
-attributes:
-  action:
-    description: Has an action plugin, which does the work on the controller.
-    support: full
-  check_mode:
-    description: Runs the same in check mode, since it changes nothing.
-    support: full
-  connection:
-    description: Uses no connection to the host.
-    support: none
-  diff_mode:
-    description: There is nothing to show, since it changes nothing.
-    support: none
-  facts:
-    description: Returns ansible_facts.
-    support: full
+extends_documentation_fragment:
+  - sglang.fleet.attributes.read_only
+  - sglang.fleet.attributes.controller
+  - sglang.fleet.attributes.facts
 seealso:
   - module: sglang.fleet.host_facts
   - module: sglang.fleet.launch_plan

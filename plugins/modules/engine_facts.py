@@ -14,18 +14,9 @@ description:
   - Reads in one call what the role P(sglang.fleet.container_engine#role) decides on, so that a node that is as it
     should be costs one task.
   - Changes nothing.
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to show a difference of.
-  facts:
-    support: full
-    description: Returns C(ansible_facts).
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.read_only
+  - sglang.fleet.attributes.facts
 options: {}
 """
 

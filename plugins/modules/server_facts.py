@@ -14,18 +14,9 @@ description:
   - Reads in one call what the role P(sglang.fleet.sglang_server#role) decides on - units, containers, who holds the
     planned ports, what was applied last.
   - Changes nothing.
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode.
-  diff_mode:
-    support: none
-    description: There is nothing to show a difference of.
-  facts:
-    support: full
-    description: Returns C(ansible_facts).
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.read_only
+  - sglang.fleet.attributes.facts
 options:
   instances:
     description: The planned instances, as C(fleet_plan) has them.

@@ -19,19 +19,9 @@ description:
   - Runs on the controller. It needs no connection and no facts.
 author:
   - SGLang Fleet contributors (@sglang-fleet)
-attributes:
-  action:
-    description: Has an action plugin, which does the work on the controller.
-    support: full
-  check_mode:
-    description: Runs the same in check mode, since it changes nothing.
-    support: full
-  connection:
-    description: Uses no connection to the host.
-    support: none
-  diff_mode:
-    description: There is nothing to show, since it changes nothing.
-    support: none
+extends_documentation_fragment:
+  - sglang.fleet.attributes.read_only
+  - sglang.fleet.attributes.controller
 """
 
 EXAMPLES = r"""

@@ -33,6 +33,8 @@ _HOST_KEYS: Final = {
     "ANSIBLE_PARAMIKO_HOST_KEY_CHECKING": ("defaults", "paramiko_connection"),
 }
 _ANSI: Final = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+#: What Ansible says before the message of a run that would concern no host.
+_NOBODY: Final = "The lookup plugin 'sglang.fleet.target_hosts' failed: "
 #: Lines of Ansible's own output that go into a message, when there is nothing better.
 _TAIL: Final = 12
 
@@ -45,13 +47,15 @@ Kept = TypeVar("Kept")
 class Host:
     """What is known of a host.
 
-    plan: ``fleet_plan``. change: what a deploy would do, of the filter ``plan_change``. advice: what the check of its
+    plan: ``fleet_plan``. driver: action, reason and reboot_reasons of ``fleet_drivers``, or the action ``refused`` with the
+    reason, where a deploy would stop at the driver. change: what a deploy would do, of the filter ``plan_change``. advice: what the check of its
     variables warns of; the plan has its own warnings.
     """
 
     name: str
     status: str = FAILED
     plan: dict[str, Any] | None = None
+    driver: dict[str, Any] | None = None
     change: dict[str, Any] | None = None
     error: str | None = None
     advice: list[str] = field(default_factory=list)
@@ -67,7 +71,7 @@ class FleetPlan:
         return 2 if REFUSED in statuses else 1 if statuses & {UNREACHABLE, FAILED} else 0
 
     def to_dict(self) -> dict[str, Any]:
-        kept = ("plan", "error", "change")
+        kept = ("plan", "error", "driver", "change")
         return {"hosts": {name: {key: asdict(host)[key] for key in kept} for name, host in sorted(self.hosts.items())}}
 
 
@@ -114,6 +118,8 @@ class Events(Listener[Host]):
         return Host(name)
 
     def failed(self, host: Host, action: Any, result: Mapping[str, Any], message: str) -> None:
+        if action == "sglang.fleet.driver_plan":
+            return  # rescued: the plan is told, and that a deploy would stop at the driver
         planner = action == "sglang.fleet.launch_plan"
         host.status = REFUSED if planner and refuses(result.get("rule")) else FAILED
         host.error = message
@@ -127,6 +133,8 @@ class Events(Listener[Host]):
             host.advice += [str(text).removeprefix(f"{host.name}: ") for text in result.get("warnings") or []]
         if "fleet_plan" in facts and action == "sglang.fleet.launch_plan":
             host.plan = facts["fleet_plan"]
+        if "plan_driver" in facts:
+            host.driver = facts["plan_driver"]
         if "plan_change" in facts:
             host.change, host.status = facts["plan_change"], PLANNED
 
@@ -134,7 +142,7 @@ class Events(Listener[Host]):
         """The hosts with a reason for each that has no plan."""
         for host in self.hosts.values():
             if host.status != PLANNED:
-                host.plan = host.change = None
+                host.plan = host.driver = host.change = None
                 host.error = host.error or "not planned: the inventory has a problem at another host"
         return FleetPlan(self.hosts)
 
@@ -199,7 +207,7 @@ def run_playbook(
             handler=events,
         )
     if not events.hosts:
-        raise FleetError(_why_no_host(status, rc, limit, events.said))
+        raise FleetError(_why_no_host(status, rc, events.said))
 
 
 def _variables(wishes: Mapping[str, Any], catalogue: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -318,12 +326,11 @@ def fact_cache(inventory: Path) -> Path:
     return base / "sglang-fleet" / "facts" / key
 
 
-def _why_no_host(status: str, rc: int, limit: str | None, said: list[str]) -> str:
+def _why_no_host(status: str, rc: int, said: list[str]) -> str:
     lines = [line.rstrip() for line in said if line.strip()]
     errors = [number for number, line in enumerate(lines) if "ERROR" in line]
-    if errors:
-        return "\n".join(lines[errors[0] : errors[0] + _TAIL]).replace("[ERROR]: ", "", 1)
-    if rc == 0:
-        where = f"no host of {limit!r} is in the group" if limit else "the inventory has no host in the group"
-        return f"{where} gpu_nodes (fleet_target): put the GPU nodes into it"
-    return "\n".join([f"ansible-playbook ended with {rc} ({status}):", *lines[-_TAIL:]])
+    if not errors:
+        return "\n".join([f"ansible-playbook ended with {rc} ({status}):", *lines[-_TAIL:]])
+    found = "\n".join(lines[errors[0] : errors[0] + _TAIL]).replace("[ERROR]: ", "", 1)
+    _before, nobody, message = found.partition(_NOBODY)
+    return message.partition("\nOrigin: ")[0] if nobody else found

@@ -201,7 +201,7 @@ def _table(console: Console) -> Table:
 
 
 def show_fleet(fleet: FleetPlan, console: Console) -> None:
-    """A row a host that is planned, then the hosts that are not with their reasons, then the warnings."""
+    """A row a host that is planned, the hosts that are not with their reasons, the drivers that change, the warnings."""
     hosts = [fleet.hosts[name] for name in sorted(fleet.hosts)]
     planned = [host for host in hosts if host.status == PLANNED]
     if planned:
@@ -213,12 +213,28 @@ def show_fleet(fleet: FleetPlan, console: Console) -> None:
         for host in hosts:
             if host.status == status:
                 reasons.setdefault(host.error or "", []).append(host.name)
-        items = [Text.assemble((", ".join(names), "bold"), ": ", reason) for reason, names in reasons.items()]
+        items = _told_of(reasons)
         _show_list(status, items, console, first=not shown)
         shown = shown or bool(items)
+    _show_list("drivers", _told_of(_drivers(planned)), console, first=not shown)
     _show_list(
         "warnings", [_warning(warning, names) for warning, names in _together(planned)], console, first=not shown
     )
+
+
+def _told_of(reasons: Mapping[str, Sequence[str]]) -> list[Text]:
+    return [Text.assemble((", ".join(names), "bold"), ": ", reason) for reason, names in reasons.items()]
+
+
+def _drivers(hosts: Sequence[Host]) -> dict[str, list[str]]:
+    """What becomes of the drivers that a deploy would not leave as they are, each with its hosts."""
+    from ansible_collections.sglang.fleet.plugins.module_utils._plan_diff import driver_text
+
+    found: dict[str, list[str]] = {}
+    for host in hosts:
+        if host.driver and (host.driver["action"] != "none" or host.driver.get("reboot_reasons")):
+            found.setdefault(str(driver_text(host.driver)), []).append(host.name)
+    return found
 
 
 def _together(hosts: Sequence[Host]) -> list[tuple[Mapping[str, Any], list[str]]]:

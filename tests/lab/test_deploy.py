@@ -532,6 +532,14 @@ def test_remove_leaves_no_trace(fleet: Fleet, deployed: Play) -> None:
         assert IMAGE[host] in fleet.sh(host, "docker images --format '{{.Repository}}:{{.Tag}}'"), "the image stays"
 
 
+def test_limit_without_a_gpu_node_fails_before_any_host_is_asked(fleet: Fleet) -> None:
+    for playbook in ("deploy.yml", "playbooks/remove.yml", "playbooks/plan.yml"):
+        play = fleet.playbook(playbook, "-l", "plain-01")
+        assert play.rc != 0, str(play)
+        assert not play.recap
+        assert "no host of 'plain-01' (--limit) is in gpu_nodes" in " ".join(play.out.split()), str(play)
+
+
 def removed(fleet: Fleet, *hosts: str) -> None:
     words = ("playbooks/remove.yml", "-l", ",".join(hosts))
     play = fleet.playbook(*words, extra={"fleet_target": "all"})

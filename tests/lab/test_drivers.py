@@ -153,6 +153,18 @@ def test_check_mode_tells_what_would_be_installed_and_that_a_reboot_would_follow
         assert boots(nodes, host) == 0
 
 
+def test_plan_tells_of_the_driver_and_changes_nothing(nodes: Fleet) -> None:
+    hosts = (VIRGIN[0], FINE)
+    before = {host: apt_state(nodes, host) for host in hosts}
+    play = nodes.playbook("playbooks/plan.yml", "-l", ",".join(hosts)).succeeded()
+    said = said_by(play)
+    assert "driver: install: " in said, str(play)
+    assert "reboot: NVIDIA 580 is not loaded yet" in said
+    assert "driver: keep: NVIDIA 570.133.20 is left alone: the image's own list accepts branch 570" in said
+    assert set(play.changed().values()) == {0}
+    assert {host: apt_state(nodes, host) for host in hosts} == before
+
+
 @pytest.fixture(scope="module")
 def deployed(nodes: Fleet) -> Play:
     play = nodes.playbook("deploy.yml", "-l", ",".join(VIRGIN))
@@ -290,3 +302,42 @@ def test_branch_that_is_accepted_is_changed_where_the_operator_asks(nodes: Fleet
     play = nodes.playbook("deploy.yml", "-l", FINE, *DRIVER_TAGS, extra={"fleet_nvidia_branch": "580"}).succeeded()
     assert "nvidia_driver_branch is 580" in said_by(play)
     assert (loaded(nodes, FINE), boots(nodes, FINE)) == ("580.95.05", 1)
+
+
+# --- To nothing -----------------------------------------------------------------------------------------------------
+
+REMOVE = "playbooks/remove.yml"
+ASKED = {"fleet_remove_host_software": True}
+
+
+def test_removal_leaves_the_host_software_and_says_so(nodes: Fleet, deployed: Play) -> None:
+    before = of_nvidia(nodes, SERVED)
+    said = said_by(nodes.playbook(REMOVE, "-l", SERVED).succeeded())
+    assert "of the host software stays; fleet_remove_host_software: true takes it away" in said
+    assert "nvidia_driver (" in said
+    assert of_nvidia(nodes, SERVED) == before
+
+
+def test_host_software_is_not_taken_from_somebody_elses_container(nodes: Fleet, deployed: Play) -> None:
+    before = apt_state(nodes, SERVED)
+    some = "docker run --detach --name theirs --entrypoint sleep $(docker images --quiet | head -n 1) 3600"
+    nodes.sh(SERVED, some)
+    try:
+        said = refusal(nodes.playbook(REMOVE, "-l", SERVED, extra=ASKED), SERVED)
+    finally:
+        nodes.sh(SERVED, "docker rm --force theirs")
+    assert "is still used by 1 running container(s)" in said
+    assert "Of the host software nothing was removed" in said
+    assert apt_state(nodes, SERVED) == before
+
+
+def test_host_software_is_removed_where_that_is_asked_for(nodes: Fleet, deployed: Play) -> None:
+    check = nodes.playbook(REMOVE, "-l", SERVED, "--check", extra=ASKED).succeeded()
+    assert "of the host software would go" in said_by(check)
+    assert of_nvidia(nodes, SERVED), "check mode removes nothing"
+    nodes.playbook(REMOVE, "-l", SERVED, extra=ASKED).succeeded()
+    assert of_nvidia(nodes, SERVED) == {}
+    assert held(nodes, SERVED) == set()
+    assert not nodes.sh(SERVED, "find /var/lib/sglang-fleet -name installed.json 2> /dev/null", check=False)
+    again = nodes.playbook(REMOVE, "-l", SERVED, extra=ASKED).succeeded()
+    assert again.changed() == {SERVED: 0}, str(again)

@@ -201,10 +201,13 @@ def node_down(name: str, owner: str) -> bool:
 
 
 def free_ip() -> str:
-    """The lowest address of the scenarios' range that no container has, running or not. Call it under a lock."""
-    names = docker("ps", "--all", "--quiet", f"--filter=network={NETWORK}").stdout.split()
-    field = f'{{{{(index .NetworkSettings.Networks "{NETWORK}").IPAMConfig.IPv4Address}}}}'
-    taken = set(docker("inspect", f"--format={field}", *names).stdout.split()) if names else set()
+    """The lowest address of the scenarios' range that no node has, running or not. Call it under a lock.
+
+    One question to Docker: between two, another run may remove a node, which the second would then not find. What is
+    not a node (registry, packages) has an address below the range.
+    """
+    specs = docker("ps", "--all", f"--filter=label={LABEL}.node", f'--format={{{{.Label "{LABEL}.spec"}}}}').stdout
+    taken = {json.loads(line)[-1] for line in specs.splitlines()}
     prefix = SUBNET.rsplit(".", 1)[0]
     for host in range(FIRST_SCENARIO_HOST, LAST_SCENARIO_HOST + 1):
         if f"{prefix}.{host}" not in taken:

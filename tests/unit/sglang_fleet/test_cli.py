@@ -210,7 +210,7 @@ def host(name: str, status: str) -> Host:
     if status != PLANNED:
         return Host(name, status, error="why not")
     change = {"action": "none", "instances": {}, "problems": [], "summary": "same"}
-    return Host(name, status, plan_single({}, "H200", 8).plan, change)
+    return Host(name, status, plan_single({}, "H200", 8).plan, change=change)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_fleets_exit_status(monkeypatch: pytest.MonkeyPatch, statuses: list[st
     if face == "json":
         hosts = json.loads(done.stdout)["hosts"]
         assert {name: set(told) for name, told in hosts.items()} == {
-            key: {"plan", "error", "change"} for key in found.hosts
+            key: {"plan", "error", "driver", "change"} for key in found.hosts
         }
         assert [bool(told["plan"]) for told in hosts.values()] == [status == PLANNED for status in statuses]
         assert [told["error"] for told in hosts.values()] == [None if s == PLANNED else "why not" for s in statuses]

@@ -34,6 +34,7 @@ from sglang_fleet.fleet import (
     plan_fleet,
 )
 from sglang_fleet.planning import WISHES, FleetError, RefusedError, in_options, plan_single, refuses
+from tests.unit.plugins.module_utils.test__drivers_nvidia import host
 
 # --- Events ---------------------------------------------------------------------------------------------------------
 
@@ -44,8 +45,10 @@ def event(kind: str, host: str, action: str, **result: Any) -> dict[str, Any]:
 
 PLAN = {"model": "MiniMax-M2.7"}
 CHANGE = {"action": "none", "summary": "same"}
+DRIVER = {"action": "none", "reason": "NVIDIA 580.95.05 is left alone"}
 IS_PLANNED = [
     event("runner_on_ok", "a", "sglang.fleet.launch_plan", ansible_facts={"fleet_plan": PLAN}),
+    event("runner_on_ok", "a", "ansible.builtin.set_fact", ansible_facts={"plan_driver": DRIVER}),
     event("runner_on_ok", "a", "ansible.builtin.set_fact", ansible_facts={"plan_change": CHANGE}),
 ]
 
@@ -80,9 +83,22 @@ def test_what_events_come_to(events: list[dict[str, Any]], status: str, error: s
     assert (fleet.hosts["a"].status, fleet.hosts["a"].error) == (status, error)
     assert fleet.exit_code() == code
     done = status == PLANNED
-    assert fleet.to_dict() == {
-        "hosts": {"a": {"plan": PLAN if done else None, "error": error, "change": CHANGE if done else None}}
-    }
+    told = {"plan": PLAN, "driver": DRIVER, "change": CHANGE}
+    assert fleet.to_dict() == {"hosts": {"a": {"error": error, **(told if done else dict.fromkeys(told))}}}
+
+
+def test_a_driver_that_is_refused_leaves_the_plan() -> None:
+    refused = {"action": "refused", "reason": "there is no driver for it"}
+    taken = Events()
+    for one in (
+        IS_PLANNED[0],
+        event("runner_on_failed", "a", "sglang.fleet.driver_plan", msg="a: there is no driver for it"),
+        event("runner_on_ok", "a", "ansible.builtin.set_fact", ansible_facts={"plan_driver": refused}),
+        IS_PLANNED[2],
+    ):
+        taken(one)
+    found = taken.finished().hosts["a"]
+    assert (found.status, found.error, found.driver) == (PLANNED, None, refused)
 
 
 def test_advice_on_variables_is_kept() -> None:
@@ -210,6 +226,13 @@ def facts(gpu: str, count: int, wishes: dict[str, Any] | None = None) -> dict[st
     return {"gpu": facts_for(load_catalogue(), gpu, count), "fleet_servers": servers}
 
 
+def without_driver(system: str) -> dict[str, Any]:
+    """A host whose packages the cache knows, too."""
+    found = facts("H200", 8)
+    driver = {"name": None, "version": None, "loaded": False}
+    return {**found, "gpu": {**found["gpu"], "driver": driver}, "fleet_host": host(system)}
+
+
 #: None of them can be reached, or has an address at all.
 HOSTS: dict[str, dict[str, Any]] = {
     "new-01": facts("H200", 8),
@@ -217,6 +240,8 @@ HOSTS: dict[str, dict[str, Any]] = {
     "old-01": facts("H200", 8, {"sglang_version": "0.5.9"}),
     "small-01": facts("H100", 2),
     "amd-01": facts("MI300X", 4, {"model": "M2.1"}),
+    "bare-01": without_driver("debian-12"),
+    "odd-01": without_driver("solaris-11"),
 }
 
 
@@ -231,6 +256,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     play = folder / "remember.yml"
     remember = {"gpu": "{{ known[inventory_hostname].gpu }}", "cacheable": True}
     remember["fleet_servers"] = "{{ known[inventory_hostname].fleet_servers }}"
+    remember["fleet_host"] = "{{ known[inventory_hostname].fleet_host | default(omit) }}"
     tasks = [{"ansible.builtin.set_fact": remember}]
     play.write_text(yaml.safe_dump([{"hosts": "all:!unseen-01", "gather_facts": False, "tasks": tasks}]))
     with pytest.MonkeyPatch.context() as patch:
@@ -263,6 +289,8 @@ def test_cached_facts_plan_every_host_without_asking_one(cached: FleetPlan) -> N
         "same-01": PLANNED,
         "old-01": PLANNED,
         "amd-01": PLANNED,
+        "bare-01": PLANNED,
+        "odd-01": PLANNED,
         "small-01": REFUSED,
         "unseen-01": FAILED,
     }
@@ -285,8 +313,19 @@ def test_changes_against_what_runs(cached: FleetPlan) -> None:
         "new-01": "new",
         "same-01": "same",
         "amd-01": "same",
+        "bare-01": "new",
+        "odd-01": "new",
         "old-01": f"restart: image {image}→{now['image']['reference'].partition(':')[2]}",
     }
+
+
+def test_decisions_on_drivers(cached: FleetPlan) -> None:
+    """As far as the cache has the host's packages; a driver that cannot be had is no reason against the plan."""
+    drivers = {name: host.driver for name, host in cached.hosts.items() if host.driver}
+    assert {name: driver["action"] for name, driver in drivers.items()} == {"bare-01": "install", "odd-01": "refused"}
+    assert drivers["bare-01"]["reboot_reasons"]
+    assert "solaris" in drivers["odd-01"]["reason"]
+    assert not drivers["odd-01"]["reason"].startswith("odd-01")
 
 
 def test_reasons_of_those_without_a_plan(cached: FleetPlan) -> None:
@@ -455,8 +494,12 @@ def test_a_cache_that_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     [
         (None, None, "there is no inventory"),
         ("a: b: c", None, "parse"),
-        ("all: {hosts: {a: }}", None, "the inventory has no host in the group gpu_nodes"),
-        ("all: {hosts: {a: }, children: {gpu_nodes: {hosts: {b: }}}}", "a", "no host of 'a' is in the group gpu_nodes"),
+        ("all: {hosts: {a: }}", None, "the inventory has no host in gpu_nodes, on which"),
+        (
+            "all: {hosts: {a: }, children: {gpu_nodes: {hosts: {b: }}}}",
+            "a",
+            "no host of 'a' (--limit) is in gpu_nodes, on which",
+        ),
         ("all: {children: {gpu_nodes: {hosts: {b: }}}}", "a", "no hosts to target"),
     ],
 )

@@ -116,14 +116,21 @@ def change(summary: str, action: str = "restart", problems: tuple[str, ...] = ()
     return {"action": action, "instances": {}, "problems": list(problems), "summary": summary}
 
 
+KEPT = {"action": "none", "reason": "NVIDIA 580.95.05 is left alone", "reboot_reasons": []}
+DUE = {"action": "install", "reason": "there is no driver", "reboot_reasons": ["NVIDIA 580 is not loaded yet"]}
+
+
 @pytest.fixture(scope="module")
 def fleet() -> FleetPlan:
     hosts = [
         Host(
-            "mi300x-01", PLANNED, planned("two, longest image"), change("restart: image v0.5.9-rocm720-mi30x→v0.5.10")
+            "mi300x-01",
+            PLANNED,
+            planned("two, longest image"),
+            change=change("restart: image v0.5.9-rocm720-mi30x→v0.5.10"),
         ),
-        Host("h200-01", PLANNED, planned("one instance"), change("same", "none")),
-        Host("h200-02", PLANNED, planned("one instance"), change("new", "start")),
+        Host("h200-01", PLANNED, planned("one instance"), change=change("same", "none"), driver=KEPT),
+        Host("h200-02", PLANNED, planned("one instance"), change=change("new", "start"), driver=DUE),
         Host("h100-01", REFUSED, error="MiniMax-M2.7 does not fit"),
         Host("h100-02", REFUSED, error="MiniMax-M2.7 does not fit"),
         Host("dark-01", UNREACHABLE, error="Connection timed out"),
@@ -151,6 +158,8 @@ def test_a_fleet_fits_the_terminal_and_is_whole(fleet: FleetPlan, width: int) ->
     assert "refused • h100-01, h100-02: MiniMax-M2.7 does not fit" in text
     assert "unreachable • dark-01: Connection timed out" in text
     assert "failed • odd-01: no Python" in text
+    assert "drivers • h200-02: install: there is no driver; reboot: NVIDIA 580 is not loaded yet" in text
+    assert "left alone" not in text, "a driver that stays is nothing to tell"
     assert "warn streaming-tool-calls: h200-01, h200-02, mi300x-01: " in text
 
 
@@ -163,7 +172,13 @@ def test_off_a_terminal_a_host_is_a_line(fleet: FleetPlan) -> None:
 
 def test_advice_on_variables_is_told_once_for_all_hosts() -> None:
     hosts = [
-        Host(f"h200-0{n}", PLANNED, planned("one instance"), change("same", "none"), advice=[f"10.0.0.{n} has no key"])
+        Host(
+            f"h200-0{n}",
+            PLANNED,
+            planned("one instance"),
+            change=change("same", "none"),
+            advice=[f"10.0.0.{n} has no key"],
+        )
         for n in (1, 2)
     ]
     one, both = FleetPlan({"h200-01": hosts[0]}), FleetPlan({host.name: host for host in hosts})

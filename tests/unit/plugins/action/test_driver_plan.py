@@ -62,4 +62,4 @@ def test_the_role_hands_every_wish_over() -> None:
     options = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text("utf-8"))["argument_specs"]["main"]["options"]
     used = " ".join(handed.values())
     unused = [name for name in options if name not in used]
-    assert unused == ["nvidia_driver_while_serving", "nvidia_driver_catalogue"]
+    assert unused == ["nvidia_driver_while_serving", "nvidia_driver_gather", "nvidia_driver_catalogue"]

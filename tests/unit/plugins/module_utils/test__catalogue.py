@@ -140,8 +140,20 @@ def test_lists_are_replaced() -> None:
 
 def test_new_gpu() -> None:
     catalogue = load_catalogue({"gpus": {"R100": R100}})
-    assert catalogue.known_gpus()["10de:aaaa"] == {"name": "R100", "memory_mib": 300000, "vendor": "nvidia"}
+    assert catalogue.known_gpus()["10de:aaaa"] == {
+        "name": "R100",
+        "memory_mib": 300000,
+        "vendor": "nvidia",
+        "virtual": False,
+    }
     assert catalogue.gpus["R100"].generator is None
+
+
+def test_virtual_function_of_a_changed_entry() -> None:
+    ids = {"pci_ids": ["1002:74a1", "1002:fffe"], "virtual_pci_ids": ["1002:fffe"]}
+    known = load_catalogue({"gpus": {"MI300X": ids}}).known_gpus()
+    assert "1002:74b5" not in known
+    assert (known["1002:74a1"]["virtual"], known["1002:fffe"]["virtual"]) == (False, True)
 
 
 def test_new_model_is_an_entry_and_no_code() -> None:

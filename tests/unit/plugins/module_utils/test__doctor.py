@@ -13,196 +13,17 @@ import typing as t
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._doctor import diagnose, finding_lines
-from ansible_collections.sglang.fleet.plugins.module_utils._doctor_common import gpus_named, numbers, some
-from ansible_collections.sglang.fleet.plugins.module_utils._doctor_gpu import parse_query
-from ansible_collections.sglang.fleet.plugins.module_utils._doctor_server import docker_bytes, hides
+from ansible_collections.sglang.fleet.plugins.module_utils._doctor import finding_lines
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu import GpuFacts
-from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
-
-CATALOGUE = load_catalogue()
-NOW = 1_770_000_000.0
-DRIVER = "575.57.08"
-
-# nvidia-smi -q -d POWER,PERFORMANCE,ECC of an H100 (535.309.01), as in public issues; two GPUs of it.
-QUERY = """
-==============NVSMI LOG==============
-
-Timestamp                                 : Tue Aug  5 10:00:00 2025
-Driver Version                            : 575.57.08
-CUDA Version                              : 12.9
-
-Attached GPUs                             : 2
-GPU 00000000:1B:00.0
-    Performance State                     : P0
-    Clocks Event Reasons
-        Idle                              : Active
-        Applications Clocks Setting       : Not Active
-        SW Power Cap                      : Active
-        HW Slowdown                       : Not Active
-            HW Thermal Slowdown           : Not Active
-            HW Power Brake Slowdown       : Not Active
-        Sync Boost                        : Not Active
-        SW Thermal Slowdown               : Not Active
-        Display Clock Setting             : Not Active
-    ECC Mode
-        Current                           : Enabled
-        Pending                           : Enabled
-    ECC Errors
-        Volatile
-            SRAM Correctable              : 0
-            SRAM Uncorrectable Parity     : 0
-            SRAM Uncorrectable SEC-DED    : 0
-            DRAM Correctable              : 0
-            DRAM Uncorrectable            : 0
-        Aggregate
-            DRAM Correctable              : 1
-            DRAM Uncorrectable            : 7
-    GPU Power Readings
-        Average Power Draw                : 69.75 W
-        Current Power Limit               : 700.00 W
-        Requested Power Limit             : 700.00 W
-        Default Power Limit               : 700.00 W
-        Min Power Limit                   : 200.00 W
-        Max Power Limit                   : 700.00 W
-    Module Power Readings
-        Current Power Limit               : N/A
-        Default Power Limit               : N/A
-
-GPU 00000000:43:00.0
-    Performance State                     : P0
-    GPU Power Readings
-        Current Power Limit               : 700.00 W
-        Default Power Limit               : 700.00 W
-"""
-# The same of drivers before 530: other names.
-OLD_QUERY = """
-GPU 00000000:1B:00.0
-    Performance State               : P0
-    Clocks Throttle Reasons
-        Idle                        : Not Active
-        HW Slowdown                 : Active
-            HW Thermal Slowdown     : Not Active
-            HW Power Brake Slowdown : Active
-        SW Thermal Slowdown         : Not Active
-    Power Readings
-        Power Management            : Supported
-        Power Limit                 : 250.00 W
-        Default Power Limit         : 300.00 W
-"""
-
-Change = t.Callable[[dict[str, t.Any]], t.Any]
-
-
-def healthy(vendor: str) -> dict[str, t.Any]:
-    """A node of eight GPUs that serves M2.7 as planned."""
-    gpu = facts_for(CATALOGUE, "H200" if vendor == "nvidia" else "MI300X", 8)
-    gpu["driver"] = {"name": "nvidia" if vendor == "nvidia" else "amdgpu", "version": DRIVER, "loaded": True}
-    if vendor == "amd":
-        gpu["driver"]["version"] = "6.16.13"
-    gpu.update(render_gid=105, video_gid=44, hidden=[], problems=[], unknown=[], holders=[])
-    gpu["holders"] = [
-        {"pid": 1, "command": "python3", "container": "sglang-0", "memory_mib": 8 * 100_000, "gpus": list(range(8))}
-    ]
-    for device in gpu["devices"]:
-        device["memory_used_mib"] = 101_000
-    plan = make_plan(CATALOGUE, gpu, Wishes(address="10.0.0.1")).to_dict()
-    options = plan["instances"][0]["container_options"]
-    amd = vendor == "amd"
-    nodes = [node for device in gpu["devices"] for node in device["nodes"]]
-    return {
-        "now": NOW,
-        "gpu": gpu,
-        "host": {
-            "kernel": "6.1.0-40-amd64",
-            "headers": True,
-            "dkms": [
-                {"module": "nvidia", "version": DRIVER, "kernel": "6.1.0-40-amd64", "state": "installed"},
-            ],
-            "modules": {"nouveau": {"loaded": None, "installed": "in-tree"}},
-            "nvswitches": 0 if amd else 4,
-        },
-        "hung": {},
-        "nvidia": {
-            "proc_version": f"NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  {DRIVER}  Release Build",
-            "libraries": [] if amd else [DRIVER],
-            "query": None if amd else {"rc": 0, "out": QUERY, "err": ""},
-            "fabric_manager": {
-                "unit": {} if amd else {"LoadState": "loaded", "ActiveState": "active", "Result": "success"},
-                "version": None if amd else DRIVER,
-            },
-        },
-        "amd": [
-            {
-                "pci_address": device["pci_address"],
-                "cap_w": 750.0,
-                "cap_default_w": 750.0,
-                "level": "auto",
-                "uncorrectable": {"umc": 0, "gfx": 0},
-            }
-            for device in gpu["devices"]
-            if amd
-        ],
-        "engine": {"problem": None, "root": "/var/lib/docker"},
-        "environments": {},
-        "nodes": {node: {"gid": 105, "mode": 0o660} for node in ["/dev/kfd", *nodes]} if amd else {},
-        "containers": [
-            {
-                "name": "sglang-0",
-                "running": True,
-                "image": "sha256:one",
-                "started": NOW - 3600,
-                "privileged": False,
-                "ipc": "private",
-                "shm_bytes": (16 if amd else 32) << 30,
-                "groups": ["105", "44"],
-                "environment": {},
-                "given": nodes,
-                "nodes": dict.fromkeys(nodes, True),
-                "cgroup": "v2",
-                "said_lost": None,
-            }
-        ],
-        "instances": [
-            {
-                "name": "0",
-                "image": "sha256:one",
-                "options": [*options, "--volume=/etc/sglang/0.yaml:/etc/sglang/server.yaml:ro", "--group-add=105"],
-                "address": "10.0.0.1",
-                "port": 30000,
-                "endpoint": "http://10.0.0.1:30000",
-                "written": NOW - 7200,
-                "unit": {"ActiveState": "active", "SubState": "running", "NRestarts": "0", "NeedDaemonReload": "no"},
-                "since": NOW - 3600,
-                "health": 200,
-                "said": "",
-            }
-        ],
-        "reloaded": NOW - 60,
-        "kernel_log": {"source": "journalctl", "lines": []},
-        "shm_bytes": 1 << 40,
-        "images": [plan["image"]["reference"]],
-        "weights": {},
-        "state": {
-            "image": {"reference": plan["image"]["reference"], "id": "sha256:one"},
-            "instances": {"0": {"plan": plan["instances"][0]}},
-        },
-        "state_torn": "",
-        "disks": {
-            "image": {"path": "/var/lib/docker", "mount": "/", "free_mib": 20_000, "total_mib": 900_000},
-            "weights": {"path": "/srv/weights", "mount": "/srv", "free_mib": 20_000, "total_mib": 900_000},
-        },
-        "seconds": 0.5,
-        "plan": plan,
-    }
-
-
-def found(snapshot: dict[str, t.Any], refused: str | None = None) -> list[dict[str, str]]:
-    snapshot = dict(snapshot)
-    plan = snapshot.pop("plan")
-    return diagnose(snapshot, CATALOGUE, None if refused else plan, refused)
+from tests.unit.plugins.module_utils.fixtures.doctor import (
+    DRIVER,
+    NOW,
+    QUERY,
+    Change,
+    found,
+    healthy,
+    put,
+)
 
 
 @pytest.mark.parametrize("vendor", ["nvidia", "amd"])
@@ -221,25 +42,6 @@ def test_a_node_that_tells_next_to_nothing_gives_no_traceback(vendor: str) -> No
     for device in bare["gpu"]["devices"]:
         device["memory_used_mib"] = None
     assert found(bare) == []
-
-
-# --- Tables ---------------------------------------------------------------------------------------------------------
-
-
-def put(path: str, value: t.Any) -> Change:
-    """Sets what a path such as containers.0.shm_bytes leads to."""
-
-    def change(snapshot: dict[str, t.Any]) -> None:
-        *way, last = path.split(".")
-        where: t.Any = snapshot
-        for word in way:
-            where = where[int(word)] if isinstance(where, list) else where[word]
-        if isinstance(where, list):
-            where[int(last)] = value
-        else:
-            where[last] = value
-
-    return change
 
 
 def log(*lines: str) -> Change:
@@ -267,7 +69,7 @@ FAILED = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
     "driver is installed and running.\n"
 )
-NO_ANSWER = put("instances.0.health", 0)
+
 
 NVIDIA_ROWS: list[tuple[str, str, Change, str]] = [
     # drivers
@@ -419,6 +221,7 @@ NVIDIA_ROWS: list[tuple[str, str, Change, str]] = [
     ("disk-full", "error", put("disks.image.free_mib", 300), "/var/lib/docker: 300 MiB free of 900000 MiB on /"),
 ]  # fmt: skip
 
+
 AMD_ROWS: list[tuple[str, str, Change, str]] = [
     (
         "driver-branch",
@@ -551,130 +354,3 @@ def test_what_is_no_fault(vendor: str, change: Change) -> None:
     snapshot = healthy(vendor)
     change(snapshot)
     assert found(snapshot) == []
-
-
-# --- More than one finding, and words ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("since", "severity", "age"), [(NOW - 300, "warn", "started 5 min ago"), (NOW - 7200, "error", "started 2 h ago")]
-)
-def test_a_silent_server_may_be_loading(since: float, severity: str, age: str) -> None:
-    snapshot = healthy("nvidia")
-    snapshot["weights"] = {"MiniMaxAI/MiniMax-M2.7": 240_000_000_000}
-    snapshot["instances"][0].update(health=503, since=since)
-    [finding] = found(snapshot)
-    assert (finding["id"], finding["severity"]) == ("server-silent", severity)
-    assert finding["evidence"] == f"GET http://10.0.0.1:30000/health: status 503, {age}"
-    assert ("may still be loading" in finding["what"]) == (severity == "warn")
-
-
-def test_a_stopped_server_is_one_that_the_record_knows() -> None:
-    snapshot = healthy("nvidia")
-    snapshot["weights"] = {"MiniMaxAI/MiniMax-M2.7": 240_000_000_000}
-    snapshot["instances"][0].update(health=None, unit={"ActiveState": "inactive"})
-    snapshot["containers"] = []
-    assert [item["id"] for item in found(snapshot)] == ["unit-stopped"]
-    snapshot["state"] = {}
-    assert found(snapshot) == []
-
-
-def test_an_instance_whose_files_are_gone_drifted() -> None:
-    snapshot = healthy("nvidia")
-    snapshot["instances"] = []
-    findings = {item["id"]: item["evidence"] for item in found(snapshot)}
-    assert findings["drift"] == "the record has instance 0, and /etc/sglang/0.env is gone"
-
-
-def test_image_and_weights_on_one_disk_are_added_up() -> None:
-    snapshot = healthy("nvidia")
-    snapshot.update(instances=[], containers=[], images=[], state={})
-    snapshot["gpu"]["holders"] = []
-    for device in snapshot["gpu"]["devices"]:
-        device["memory_used_mib"] = 0
-    for disk in snapshot["disks"].values():
-        disk.update(mount="/", free_mib=250_000)
-    findings = {item["id"]: item["evidence"] for item in found(snapshot)}
-    assert findings == {
-        "disk-image": "/var/lib/docker: 262.1 GB free on /, 50 GB needed, with all that is due there 280 GB",
-        "disk-weights": "/srv/weights: 262.1 GB free on /, 230 GB needed, with all that is due there 280 GB",
-    }
-    for disk in snapshot["disks"].values():
-        disk["free_mib"] = 280_000
-    assert found(snapshot) == []
-
-
-def test_the_applied_image_counts_where_nobody_planned() -> None:
-    snapshot = healthy("nvidia")
-    snapshot["gpu"]["driver"]["version"] = snapshot["nvidia"]["fabric_manager"]["version"] = "545.23.08"
-    snapshot["nvidia"]["libraries"] = ["545.23.08"]
-    snapshot.pop("plan")
-    assert [item["id"] for item in diagnose(snapshot, CATALOGUE)] == ["driver-branch"]
-    snapshot["state"] = {}
-    assert diagnose(snapshot, CATALOGUE) == []
-
-
-def test_a_refused_plan_is_a_finding_unless_another_says_why() -> None:
-    snapshot = healthy("nvidia")
-    [finding] = found(snapshot, refused="tp 3 is not legal")
-    assert (finding["id"], finding["evidence"]) == ("no-plan", "tp 3 is not legal")
-    snapshot["gpu"]["problems"] = ["MIG is on; a plan needs whole GPUs: run `nvidia-smi -mig 0`"]
-    assert [item["id"] for item in found(snapshot, refused="MIG is on")] == ["gpu-problem"]
-
-
-def test_errors_come_first() -> None:
-    snapshot = healthy("nvidia")
-    snapshot["instances"][0]["written"] = NOW
-    snapshot["containers"][0]["shm_bytes"] = 1
-    assert [item["severity"] for item in found(snapshot)] == ["error", "warn"]
-
-
-def test_an_old_drivers_words_are_understood() -> None:
-    snapshot = healthy("nvidia")
-    snapshot["nvidia"]["query"]["out"] = OLD_QUERY
-    assert {item["id"]: item["evidence"] for item in found(snapshot)} == {
-        "clocks-throttled": "HW Power Brake Slowdown: 0000:1b:00.0; HW Slowdown: 0000:1b:00.0",
-        "power-cap": "0000:1b:00.0: 250 W of 300 W",
-    }
-
-
-def test_nvidia_smis_long_answer_is_read_by_its_indentation() -> None:
-    gpus = parse_query(QUERY)
-    assert set(gpus) == {"0000:1b:00.0", "0000:43:00.0"}
-    values = gpus["0000:1b:00.0"]
-    assert values["Clocks Event Reasons/HW Slowdown/HW Thermal Slowdown"] == "Not Active"
-    assert values["ECC Errors/Volatile/DRAM Uncorrectable"] == "0"
-    assert values["ECC Errors/Aggregate/DRAM Uncorrectable"] == "7"
-    assert values["GPU Power Readings/Current Power Limit"] == "700.00 W"
-    assert values["Module Power Readings/Current Power Limit"] == "N/A"
-    assert parse_query("No devices were found") == {}
-
-
-@pytest.mark.parametrize(
-    ("value", "count", "hidden"),
-    [
-        ("0,1,2,3", 4, False),
-        ("0,1,2", 4, True),
-        ("", 1, True),
-        ("-1", 1, True),
-        ("0,-1,1,2,3", 4, True),  # what follows an invalid entry is not seen
-        ("0,0,0,0", 4, True),
-        ("NoDevFiles", 1, True),
-        ("GPU-f15ae561-21b1-6003-c768-861fc285203b", 1, False),
-    ],
-)
-def test_hides(value: str, count: int, hidden: bool) -> None:
-    assert hides(value, count) is hidden
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("32g", 32 << 30), ("512M", 512 << 20), ("67108864", 67108864), ("1.5gb", 3 << 29), ("?", None)]
-)
-def test_docker_bytes(text: str, size: int | None) -> None:
-    assert docker_bytes(text) == size
-
-
-def test_words() -> None:
-    assert some(["a", "b", "c", "d", "e"]) == "a, b, c, d and 1 more"
-    assert numbers([0, 1, 2, 5]) == "0-2,5"
-    assert (gpus_named([3]), gpus_named([0, 1])) == ("GPU 3", "GPUs 0-1")

@@ -5,25 +5,19 @@
 
 from __future__ import annotations
 
-import json
 import os
-import types
 import typing as t
-from pathlib import Path
 
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts, Hidden, mark_virtual
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import parse_properties
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import Answer, Holder
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import Holder
 from tests.unit.plugins.module_utils.fixtures.gpu.host import (
     IDLE_BYTES,
     KNOWN,
     Host,
-    Tools,
-    fixture,
-    nvidia_smi,
     smi_csv,
     uuid,
 )
@@ -32,15 +26,9 @@ RESET_AMD = (
     "a plan needs whole GPUs: run `amd-smi set --gpu all --compute-partition SPX` and `amd-smi set --memory-partition NPS1` "
     "on the host"
 )
+
+
 RESET_MIG = "MIG is on; a plan needs whole GPUs: run `nvidia-smi -mig 0` on the host and reset the GPUs (or reboot)"
-HANGS = "nvidia-smi did not answer within 60 s, so the driver hangs: look for NVRM and Xid in dmesg and reboot the host"
-MISMATCH = "Failed to initialize NVML: Driver/library version mismatch"
-CONTAINER = "4f" * 32
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Host:
-    return Host(tmp_path)
 
 
 def test_amd_node(host: Host) -> None:
@@ -367,15 +355,6 @@ def test_virtual_ids_of_the_catalogue() -> None:
     assert virtual == ["1002:74b5", "1002:74b9", "1002:75b0", "1002:75b3"]
 
 
-def test_mark_virtual_of_a_changed_entry() -> None:
-    ids = {"pci_ids": ["1002:74a1", "1002:fffe"], "virtual_pci_ids": ["1002:fffe"]}
-    catalogue = load_catalogue({"gpus": {"MI300X": ids}})
-    known = mark_virtual(catalogue.known_gpus(), catalogue.data["gpus"])
-    assert "1002:74b5" not in known
-    assert known["1002:74a1"] == {**catalogue.known_gpus()["1002:74a1"], "virtual": False}
-    assert known["1002:fffe"]["virtual"] is True
-
-
 NEAR: list[tuple[str, str, int]] = [
     ("10de:2329", "H20", 97871),
     ("10de:232c", "H20-141GB", 143771),
@@ -393,301 +372,3 @@ def test_near_gpus_have_a_name(host: Host, pci_id: str, name: str, memory: int) 
     host.nvidia(1, pci_id=pci_id, driver=None)
     facts = host.facts()
     assert (facts.model, facts.memory_mib, facts.unknown) == (name, memory, [])
-
-
-# Links
-
-
-def test_links_of_nvidia_follow_nvidia_smi_s_own_numbers(host: Host) -> None:
-    """GPU0 and GPU1 of nvidia-smi, which are linked, are the third and the first by PCI address."""
-    host.nvidia(3)
-    rows = "".join(
-        f"00000000:{bus}:00.0, {number}, 143771, 0, Disabled, {uuid(number)}\n"
-        for bus, number in (("65", 1), ("66", 2), ("67", 0))
-    )
-    topology = "\tGPU0\tGPU1\tGPU2\nGPU0\t X \tNV4\tSYS\nGPU1\tNV4\t X \tSYS\nGPU2\tSYS\tSYS\t X \n"
-    assert [device.links for device in host.facts(ask=nvidia_smi(rows, "", topology)).devices] == [[2], [], [0]]
-
-
-def test_links_of_an_nvswitch_node(host: Host) -> None:
-    host.nvidia(8)
-    tools = nvidia_smi(smi_csv(8), "", fixture("topo_b200.txt"))
-    assert [device.links for device in host.facts(ask=tools).devices] == [
-        [other for other in range(8) if other != index] for index in range(8)
-    ]
-    assert len(tools.asked) == 3
-
-
-def test_a_single_gpu_s_links_are_not_asked_for(host: Host) -> None:
-    host.nvidia(1)
-    tools = nvidia_smi(smi_csv(1))
-    assert host.facts(ask=tools).devices[0].links == []
-    assert [line for line in tools.asked if "topo" in line] == []
-
-
-# Who holds memory
-
-
-def test_holders_on_nvidia(host: Host) -> None:
-    host.nvidia(2)
-    host.process(4163, "sglang::scheduler_TP0\0\0\0", CONTAINER)
-    host.process(4164, "sglang::scheduler_TP1\0", CONTAINER)
-    host.process(4201, "/usr/bin/python3\0train.py\0--token=hush\0")
-    host.process(5005, "")
-    host.write("proc/5005/comm", "")
-    host.write(
-        f"var/lib/docker/containers/{CONTAINER}/config.v2.json",
-        json.dumps({"ID": CONTAINER, "Config": {"Env": ["HF_TOKEN=hush"]}, "Name": "/sglang-0"}),
-    )
-    facts = host.facts(ask=nvidia_smi(smi_csv(2, used="132000"), fixture("smi_apps.csv")))
-    assert facts.holders == [
-        Holder(4163, "sglang::scheduler_TP0", "sglang-0", 131072, [0]),
-        Holder(4164, "sglang::scheduler_TP1", "sglang-0", 130948, [1]),
-        Holder(4201, "python3", None, 512, [0]),
-        Holder(5005, "a,b", None, 20, [1]),
-    ]
-    assert [device.memory_used_mib for device in facts.devices] == [132000, 132000]
-    assert "hush" not in json.dumps(facts.to_dict())
-
-
-def test_holders_on_amd(host: Host) -> None:
-    """A process that opened every GPU holds memory on those alone whose file is not 0."""
-    folders = host.amd(4)
-    host.process(8123, "python3\0-m\0sglang.launch_server\0", CONTAINER)
-    host.process(9001, "/opt/rocm/bin/rocm-bandwidth-test\0")
-    host.vram(8123, {28000: 150 << 30, 28001: 150 << 30, 28002: 0, 28003: 0})
-    host.vram(9001, {28000: 0, 28001: 0})
-    host.write(f"{folders[0]}/mem_info_vram_used", f"{(150 << 30) + IDLE_BYTES}\n")
-    facts = host.facts()
-    # No config of Docker's names the container: an engine of another kind.
-    assert facts.holders == [Holder(8123, "python3", CONTAINER[:12], 2 * 150 * 1024, [0, 1])]
-    assert facts.devices[0].memory_used_mib == 150 * 1024 + (IDLE_BYTES >> 20)
-
-
-def test_memory_that_nobody_alive_holds(host: Host) -> None:
-    host.amd(1)
-    host.vram(666, {28000: 150 << 30})
-    facts = host.facts()
-    assert facts.holders == []
-    host = Host(host.root / "other")
-    host.nvidia(1)
-    facts = host.facts(ask=nvidia_smi(smi_csv(1, used="140000"), fixture("smi_apps.csv")))
-    assert (facts.holders, facts.devices[0].memory_used_mib) == ([], 140000)
-
-
-# Hidden GPUs
-
-
-def test_gpu_kept_for_a_virtual_machine_is_hidden(host: Host) -> None:
-    host.nvidia(1)
-    host.pci("0000:a1:00.0", "10de:2335", "0x030200", "vfio-pci")
-    reason = (
-        "it is bound to vfio-pci, which keeps it for a virtual machine: bind it to nvidia, or take it out of the host"
-    )
-    assert host.facts().hidden == [Hidden(1, "0000:a1:00.0", reason)]
-
-
-@pytest.mark.parametrize("vendor", ["amd", "nvidia"])
-def test_vfio_hides_without_a_driver_but_a_new_host_hides_nothing(host: Host, vendor: str) -> None:
-    getattr(host, vendor)(2, driver=None)
-    assert host.facts().hidden == []
-    other = Host(host.root / "other")
-    getattr(other, vendor)(2, driver="vfio-pci")
-    assert [hidden.index for hidden in other.facts().hidden] == [0, 1]
-
-
-def test_gpu_without_a_driver_beside_one_with_it_is_hidden(host: Host) -> None:
-    host.nvidia(1)
-    host.pci("0000:a1:00.0", "10de:2335", "0x030200")
-    assert host.facts().hidden == [
-        Hidden(1, "0000:a1:00.0", "it is bound to no driver: bind it to nvidia, or take it out of the host")
-    ]
-
-
-def test_gpu_that_nvidia_smi_does_not_list_is_hidden(host: Host) -> None:
-    host.nvidia(2)
-    host.nvidia_nodes(2)
-    reason = "nvidia-smi does not list it: look for its address in dmesg (NVRM, Xid) and reboot the host"
-    assert host.facts(smi_csv(1)).hidden == [Hidden(1, "0000:66:00.0", reason)]
-
-
-def test_missing_node_of_a_used_nvidia_gpu(host: Host) -> None:
-    host.nvidia(2)
-    host.nvidia_nodes(1)
-    reason = "/dev/nvidia1 is missing although nvidia is loaded: run `nvidia-modprobe -c 1 -u` on the host"
-    assert host.facts(smi_csv(2)).hidden == [Hidden(1, "0000:66:00.0", reason)]
-
-
-def test_missing_nodes_of_amd(host: Host) -> None:
-    host.amd(3)
-    (host.root / "dev/dri/renderD136").unlink()
-    (host.root / "sys/class/drm/renderD144/device").unlink()
-    assert host.facts().hidden == [
-        Hidden(
-            1,
-            "0000:15:00.0",
-            "/dev/dri/renderD136 is missing although amdgpu is loaded: run `udevadm trigger` on the host, or reboot it",
-        ),
-        Hidden(
-            2,
-            "0000:25:00.0",
-            "amdgpu made no render node for it: look for its address in dmesg (amdgpu) and reboot the host",
-        ),
-    ]
-    (host.root / "dev/kfd").unlink()
-    assert host.facts().hidden[0].reason.startswith("/dev/kfd is missing")
-
-
-CDI_NVIDIA = """---
-cdiVersion: 0.5.0
-containerEdits:
-  deviceNodes:
-  - path: /dev/nvidiactl
-devices:
-- containerEdits:
-    deviceNodes:
-    - path: /dev/nvidia0
-  name: "0"
-kind: nvidia.com/gpu
-"""
-CDI_AMD = {
-    "cdiVersion": "0.6.0",
-    "kind": "amd.com/gpu",
-    "devices": [{"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/dri/renderD128"}]}}],
-}
-
-
-@pytest.mark.parametrize("folder", ["etc/cdi", "var/run/cdi"])
-def test_gpu_that_the_cdi_specification_lacks(host: Host, folder: str) -> None:
-    host.nvidia(2)
-    host.write(f"{folder}/nvidia.yaml", CDI_NVIDIA)
-    assert host.facts().hidden == [
-        Hidden(
-            1,
-            "0000:66:00.0",
-            f"/dev/nvidia1 is not in the CDI specification /{folder}/nvidia.yaml: run "
-            "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml` on the host",
-        )
-    ]
-
-
-def test_cdi_specification_of_amd_in_json(host: Host) -> None:
-    host.amd(2)
-    host.write("etc/cdi/amd.json", json.dumps(CDI_AMD))
-    assert [hidden.index for hidden in host.facts().hidden] == [1]
-    assert "amd-ctk cdi generate" in host.facts().hidden[0].reason
-
-
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("other.yaml", "kind: vendor.com/nic\ndevices: []\n"),
-        ("imex.yaml", "kind: nvidia.com/imex-channel\ndevices: []\n"),
-        ("amd.json", json.dumps(CDI_AMD)),
-        ("nvidia.yaml.bak", CDI_NVIDIA),
-    ],
-)
-def test_cdi_specifications_of_something_else_hide_nothing(host: Host, name: str, text: str) -> None:
-    host.nvidia(2)
-    host.write(f"etc/cdi/{name}", text)
-    assert host.facts().hidden == []
-
-
-# Tools that are asked
-
-
-@pytest.mark.parametrize("driver", [None, "vfio-pci"])
-@pytest.mark.parametrize("vendor", ["amd", "nvidia"])
-def test_no_tool_is_asked_without_a_driver(host: Host, vendor: str, driver: str | None) -> None:
-    getattr(host, vendor)(2, driver=driver)
-    tools = Tools({"smi": "nonsense"})
-    host.facts(ask=tools)
-    assert tools.asked == []
-
-
-NVIDIA_SMI_FAILURES: list[tuple[Answer, str]] = [
-    (
-        Answer(18, f"{MISMATCH}\nNVML library version: 580.65\n"),
-        f"nvidia-smi says: {MISMATCH}: the loaded driver is not the installed one, reboot the host",
-    ),
-    (Answer(9), "nvidia-smi failed with rc 9: no message: mend the driver on the host"),
-    (Answer(9, "", "No devices\n"), "nvidia-smi failed with rc 9: No devices: mend the driver on the host"),
-    (Answer(None), HANGS),
-]
-
-
-@pytest.mark.parametrize(("answer", "problem"), NVIDIA_SMI_FAILURES)
-def test_nvidia_smi_that_fails_is_asked_once(host: Host, answer: Answer, problem: str) -> None:
-    host.nvidia(2)
-    tools = Tools({"nvidia-smi": answer})
-    facts = host.facts(ask=tools)
-    assert (facts.problems, len(tools.asked)) == ([problem], 1)
-    assert (facts.count, facts.memory_source, facts.hidden) == (2, "catalogue", [])
-
-
-def test_nvidia_smi_that_hangs_later_is_left_alone(host: Host) -> None:
-    host.nvidia(2)
-    tools = Tools({"nvidia-smi --query-gpu": smi_csv(2), "nvidia-smi compute-apps": Answer(None)})
-    facts = host.facts(ask=tools)
-    assert (facts.problems, len(tools.asked), facts.memory_source) == ([HANGS], 2, "driver")
-
-
-def test_nvidia_smi_too_old_for_a_question_is_no_problem(host: Host) -> None:
-    host.nvidia(2)
-    host.nvidia_nodes(2)
-    tools = Tools({"nvidia-smi --query-gpu": smi_csv(2), "nvidia-smi": Answer(2, 'Field "x" is not a valid field')})
-    facts = host.facts(ask=tools)
-    assert (facts.problems, facts.holders, facts.hidden) == ([], [], [])
-    assert [device.links for device in facts.devices] == [[], []]
-
-
-def test_amd_smi_is_not_asked_where_sysfs_tells_all(host: Host) -> None:
-    host.amd(2)
-    tools = Tools({"amd-smi": fixture("amd_smi_7.json")})
-    host.facts(ask=tools)
-    assert tools.asked == []
-
-
-@pytest.mark.parametrize(("shape", "version"), [("amd_smi_6.json", "6.10.5"), ("amd_smi_7.json", "6.16.13")])
-def test_amd_smi_tells_what_sysfs_does_not(host: Host, shape: str, version: str) -> None:
-    """The kernel's own amdgpu has no version file."""
-    for address in ("0000:05:00.0", "0000:26:00.0"):
-        host.pci(address, "1002:74a1", "0x120000", "amdgpu")
-    host.module("amdgpu", None)
-    tools = Tools({"amd-smi": fixture(shape)})
-    facts = host.facts(ask=tools)
-    assert tools.asked == ["amd-smi static --json --asic --vram --bus --driver"]
-    assert facts.driver == Driver("amdgpu", version, True)
-    assert (facts.memory_mib, facts.memory_source) == (196592, "driver")
-
-
-@pytest.mark.parametrize(
-    ("answer", "problems"),
-    [
-        (Answer(0, fixture("amd_smi_not_available.json")), []),
-        (Answer(1, fixture("amd_smi_7.json")), []),
-        (Answer(0, "Traceback (most recent call last):\n"), []),
-        (
-            Answer(None),
-            ["amd-smi did not answer within 60 s, so the driver hangs: look for amdgpu in dmesg and reboot the host"],
-        ),
-    ],
-)
-def test_amd_smi_that_is_of_no_help(host: Host, answer: Answer, problems: list[str]) -> None:
-    folder = host.amd(1)[0]
-    (host.root / folder / "mem_info_vram_total").unlink()
-    (host.root / "sys/module/amdgpu/version").unlink()
-    facts = host.facts(ask=Tools({"amd-smi": answer}))
-    assert (facts.driver, facts.memory_source, facts.problems) == (Driver("amdgpu", None, True), "catalogue", problems)
-
-
-@pytest.mark.parametrize("release", ["6.8.0-45-generic", "6.12.41"])
-def test_amd_smi_s_word_for_the_kernel_s_own_driver_is_the_kernel_s_release(
-    host: Host, release: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    host.amd(1)
-    (host.root / "sys/module/amdgpu/version").unlink()
-    monkeypatch.setattr("os.uname", lambda: types.SimpleNamespace(release=release))
-    said = json.loads(fixture("amd_smi_7.json"))["gpu_data"][:1]
-    said[0]["driver"]["version"] = release
-    assert host.facts(ask=Tools({"amd-smi": json.dumps(said)})).driver == Driver("amdgpu", None, True)

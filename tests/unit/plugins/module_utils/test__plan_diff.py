@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._plan_diff import gpu_range, plan_change, plan_lines
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_diff import (
+    driver_text,
+    gpu_range,
+    plan_change,
+    plan_lines,
+)
 from ansible_collections.sglang.fleet.plugins.module_utils._state import applied_state
 
 Change = Callable[[dict[str, Any], dict[str, Any]], None]
@@ -340,3 +345,27 @@ def test_lines_of_a_plan() -> None:
         "idle: GPUs 4 to 7",
         "change: new",
     ]
+    kept = {"action": "none", "reason": "NVIDIA 580.95.05 is left alone", "reboot_reasons": []}
+    assert plan_lines(planned, plan_change(planned, {"state": {}}), kept)[-2:] == [
+        "driver: keep: NVIDIA 580.95.05 is left alone",
+        "change: new",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("driver", "text"),
+    [
+        ({"action": "none", "reason": "it does", "reboot_reasons": []}, "keep: it does"),
+        (
+            {"action": "none", "reason": "it does", "reboot_reasons": ["580 is installed and 570 is loaded"]},
+            "keep: it does; reboot: 580 is installed and 570 is loaded",
+        ),
+        (
+            {"action": "install", "reason": "there is none", "reboot_reasons": ["a", "b"]},
+            "install: there is none; reboot: a; b",
+        ),
+        ({"action": "refused", "reason": "no room"}, "refused: no room"),
+    ],
+)
+def test_driver_in_a_line(driver: dict[str, Any], text: str) -> None:
+    assert driver_text(driver) == text

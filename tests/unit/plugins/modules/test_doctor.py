@@ -12,7 +12,7 @@ import pytest
 
 from ansible_collections.sglang.fleet.plugins.action import doctor as action
 from ansible_collections.sglang.fleet.plugins.modules import doctor
-from tests.unit.plugins.module_utils.test__doctor import healthy
+from tests.unit.plugins.module_utils.fixtures.doctor import healthy
 
 
 class LeftError(Exception):
