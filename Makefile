@@ -34,12 +34,8 @@ check: env ## Quick: lint, types, unit tests (no lab, under 3 minutes)
 	@$(VENV)/bin/pytest tests/unit tests/gates -m 'not slow and not lab' $(ARGS)
 
 .PHONY: test
-test: env ## Everything but test-hosts: check, every gate, the lab's tests
-	@$(VENV)/bin/pytest -m 'not hosts' $(ARGS)
-
-.PHONY: test-hosts
-test-hosts: env ## The lab's long tests of host software: drivers, engine, reboots, doctor
-	@$(VENV)/bin/pytest tests/lab -m hosts $(ARGS)
+test: env ## Everything: check, every gate, the planner's page, SGLang's own rules, the lab
+	@$(VENV)/bin/pytest --numprocesses=2 $(ARGS)
 
 .PHONY: lint-fix
 lint-fix: env ## Let ruff format and fix what it can

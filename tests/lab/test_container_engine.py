@@ -24,7 +24,7 @@ from fleetlab.shell import locked, parallel
 from tests.lab.conftest import KEEP
 from tests.lab.support import Fleet, Play
 
-pytestmark = [pytest.mark.lab, pytest.mark.hosts]
+pytestmark = pytest.mark.lab
 
 OWNER = "engine-tests"
 OLD, NEW = "engine-01", "engine-02"

@@ -26,7 +26,7 @@ from fleetlab.shell import LabError, locked, parallel
 from tests.lab.conftest import KEEP
 from tests.lab.support import BIN, ROOT, Fleet, Ran, eventually, run
 
-pytestmark = [pytest.mark.lab, pytest.mark.hosts]
+pytestmark = pytest.mark.lab
 
 OWNER = "doctor"
 NV, AMD = "dr-nv", "dr-amd"

@@ -24,7 +24,7 @@ from fleetlab.shell import LabError, locked, parallel
 from tests.lab.conftest import KEEP
 from tests.lab.support import ROOT, Fleet, Play, eventually, run
 
-pytestmark = [pytest.mark.lab, pytest.mark.hosts]
+pytestmark = pytest.mark.lab
 
 OWNER = "drivers"
 VIRGIN = ("nv-virgin-12", "nv-virgin-13")

@@ -25,7 +25,7 @@ from fleetlab.shell import LabError, locked, parallel
 from tests.lab.conftest import KEEP
 from tests.lab.support import ROOT, Fleet, Play
 
-pytestmark = [pytest.mark.lab, pytest.mark.hosts]
+pytestmark = pytest.mark.lab
 
 OWNER = "rocm"
 BARE = ("rc-bare-12", "rc-bare-13")
