@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts, Hidden, mark_virtual
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import (
+    Driver,
+    GpuFacts,
+    Hidden,
+    architecture_of,
+    mark_virtual,
+)
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import parse_properties
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import Answer, Holder
 from tests.unit.plugins.module_utils.fixtures.gpu.host import (
@@ -63,6 +69,7 @@ def test_amd_node(host: Host) -> None:
         "holders": [],
         "hidden": [],
         "problems": [],
+        "architecture": "",
     }
     assert devices[0] == {
         "index": 0,
@@ -129,6 +136,7 @@ def test_nvidia_node(host: Host) -> None:
         "holders": [],
         "hidden": [],
         "problems": [],
+        "architecture": "",
     }
     assert [device["nodes"] for device in devices] == [[f"/dev/nvidia{index}"] for index in range(8)]
     assert [device["uuid"] for device in devices] == [uuid(index) for index in range(8)]
@@ -691,3 +699,12 @@ def test_amd_smi_s_word_for_the_kernel_s_own_driver_is_the_kernel_s_release(
     said = json.loads(fixture("amd_smi_7.json"))["gpu_data"][:1]
     said[0]["driver"]["version"] = release
     assert host.facts(ask=Tools({"amd-smi": json.dumps(said)})).driver == Driver("amdgpu", None, True)
+
+
+def test_architectures() -> None:
+    assert [architecture_of(name) for name in ("x86_64", "aarch64", "amd64", "ppc64le")] == [
+        "amd64",
+        "arm64",
+        "amd64",
+        "ppc64le",
+    ]
