@@ -7,6 +7,8 @@ noop    a deploy over nodes that are as they should be, to one ping play over th
 cold    a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, run over ssh in parallel
 doctor  `sglang-fleet doctor` over nodes that are as they should be, to one ping play over the same nodes
 plan    10,000 plans in one process, to a bare loop that writes as many plans as JSON (no lab needed)
+weights the same weights for three nodes, to those for one node alone, from a hub that gives 10 MB/s in all, and from one
+        that gives what it can: two ratios
 
 Seconds depend on the machine and are printed for orientation; the ratios are the result.
 """
@@ -26,6 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import weights as supply
 import yaml
 from rich.console import Console
 from rich.table import Table
@@ -169,6 +172,15 @@ def plan(runs: int) -> dict[str, Any]:
     )
 
 
+def weights(runs: int) -> list[dict[str, Any]]:
+    """Whole runs of benchmarks/weights.yml on nodes that have the image; the median of what the hub served besides."""
+    with supply.nodes() as fleet:
+        return [
+            figures("weights", f"weights for 3 nodes, hub {speed}", "for 1 node", supply.measure(fleet, rate, runs), 3)
+            for speed, rate in (("at 10 MB/s", 10_000_000), ("as fast as it goes", 0))
+        ]
+
+
 def figures(
     name: str, ours: str, theirs: str, pairs: list[tuple[float, float]], hosts: int | None = None
 ) -> dict[str, Any]:
@@ -189,16 +201,20 @@ def figures(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("only", nargs="?", choices=["noop", "cold", "doctor", "plan"], help="one of them")
-    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5, 1 for cold)")
+    parser.add_argument("only", nargs="?", choices=["noop", "cold", "doctor", "plan", "weights"], help="one of them")
+    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5; 1 for cold, 3 for weights)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     os.environ["ANSIBLE_FORCE_COLOR"] = "false"
-    wanted = [options.only] if options.only else ["plan", "cold", "noop", "doctor"]
-    if wanted != ["plan"]:
+    wanted = [options.only] if options.only else ["plan", "cold", "noop", "doctor", "weights"]
+    if set(wanted) - {"plan", "weights"}:
         subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
     benchmarks = {"cold": cold, "noop": noop, "doctor": doctor, "plan": plan}
-    results = [benchmarks[name](options.runs or (1 if name == "cold" else 5)) for name in wanted]
+    usual = {"cold": 1, "weights": 3}
+    results = []
+    for name in wanted:
+        runs = options.runs or usual.get(name, 5)
+        results += weights(runs) if name == "weights" else [benchmarks[name](runs)]
     table = Table("benchmark", "hosts", "runs", "seconds", "base", "ratio", "min to max")
     for r in results:
         table.add_row(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -15,11 +16,13 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn
+from ansible_collections.sglang.fleet.plugins.module_utils._lock import LockError, load_lock, read_lock
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import (
     Wishes,
     default_count,
     facts_for,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_lock import with_lock
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError
 from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
 
@@ -43,8 +46,11 @@ ARGUMENT_SPEC: t.Final[dict[str, dict[str, t.Any]]] = {
     "sglang_version": {"type": "str"},
     "weights_dir": {"type": "path", "default": "/var/lib/sglang-fleet/huggingface"},
     "allow_known_issues": {"type": "list", "elements": "str", "default": []},
+    "patches": {"type": "list", "elements": "dict", "default": []},
     "catalogue": {"type": "dict", "default": {}},
     "require_driver": {"type": "bool", "default": True},
+    "lock": {"type": "raw"},
+    "weights": {"type": "str", "default": "auto", "choices": ["auto", "server"]},
 }
 
 
@@ -68,13 +74,17 @@ class ActionModule(ActionBase):
             return {**result, "failed": True, "msg": f"{host}: launch_plan: {said}"}
         options = dict(validation.validated_parameters)
         require_driver = options.pop("require_driver")
+        lock, weights = options.pop("lock"), options.pop("weights")
         try:
             catalogue = load_catalogue(options.pop("catalogue") or None)
             named = {name: options.pop(name) for name in ("count", "gpu_memory_mib")}
             gpu = gpu_facts(catalogue, options.pop("gpu"), variables, options["model"], **named)
-            options["allow_known_issues"] = tuple(options["allow_known_issues"])
+            options.update({name: tuple(options[name]) for name in ("allow_known_issues", "patches")})
             plan = make_plan(catalogue, gpu, Wishes(**options), require_driver=require_driver)
-        except (CatalogueError, PlanError) as exc:
+            held = read_option(lock)
+            if held is not None:
+                plan = with_lock(plan, held, catalogue, gpu, weights)
+        except (CatalogueError, LockError, PlanError) as exc:
             # The rule tells a caller a plan that cannot be from a wish that means nothing.
             return {**result, "failed": True, "msg": f"{host}: {exc}", "rule": getattr(exc, "rule", None)}
         # Named by what is planned, not by the host: equal hosts then give one line, not one each.
@@ -92,6 +102,13 @@ def _told(what: str, warning: Warn) -> str:
     """A warning of the run. Notes, and what the operator set aside by name, are in the plan only."""
     link = f" ({warning.url})" if warning.url else ""
     return f"{what}: {warning.id}: {warning.message}{link}"
+
+
+def read_option(lock: t.Any) -> dict[str, t.Any] | None:
+    """The option lock: a lock, or a file that may hold one; raises LockError."""
+    if lock is None or isinstance(lock, t.Mapping):
+        return None if lock is None else read_lock(dict(lock), "(option lock)")
+    return load_lock(os.path.expanduser(str(lock)))
 
 
 def gpu_facts(

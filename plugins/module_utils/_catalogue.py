@@ -54,7 +54,8 @@ class Gpu:
 class Architecture:
     """A checkpoint's shape. weights_bytes is the size of all its weight files; of it, every rank holds the replicated.
 
-    A dense model has no experts, weights that are not in FP8 blocks have no block size.
+    A dense model has no experts, weights that are not in FP8 blocks have no block size. model_class is what config.json
+    names in its architectures, which SGLang has a class of.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Architecture:
     fp8_block_size: int | None
     tp_above_kv_heads_since: str | None
     fp8_block_check_skipped_on_amd_since: str | None
+    model_class: str | None
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,7 @@ def _typed(data: Data, prefix: str) -> Catalogue:
             fp8_block_size=entry.get("fp8_block_size"),
             tp_above_kv_heads_since=entry.get("tp_above_kv_heads_since"),
             fp8_block_check_skipped_on_amd_since=entry.get("fp8_block_check_skipped_on_amd_since"),
+            model_class=entry.get("model_class"),
         )
         for name, entry in data["architectures"].items()
     }

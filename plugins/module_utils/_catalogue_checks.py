@@ -42,17 +42,19 @@ def check_schema(
     directory: Path | None = None,
     template: str = "{path}: {message}",
     only: t.Mapping[str, t.Collection[str]] | None = None,
+    variable: str = "fleet_catalogue",
 ) -> None:
     """Check ``data`` against the JSON Schemas; raises CatalogueError with every finding, one a line.
 
-    ``only`` limits the check to the sections and entries that it names. Needs jsonschema on the controller.
+    ``only`` limits the check to the sections and entries that it names; ``variable`` is what the operator gave them in.
+    Needs jsonschema on the controller.
     """
     try:
         import jsonschema
     except ImportError as exc:
         raise CatalogueError(
-            "fleet_catalogue needs the Python package jsonschema on the controller, beside ansible-core, and it is not "
-            "there; install it (pip install jsonschema), or leave fleet_catalogue out"
+            f"{variable} needs the Python package jsonschema on the controller, beside ansible-core, and it is not "
+            f"there; install it (pip install jsonschema), or leave {variable} out"
         ) from exc
     findings: list[str] = []
     for section, file in SECTIONS.items():

@@ -62,6 +62,7 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
             "no such host",
             "i/o timeout",
             "network is unreachable",
+            "no route to host",
             "tls handshake timeout",
             "temporary failure in name resolution",
             "context deadline exceeded",
@@ -159,18 +160,17 @@ class Docker:
         raise explain("image inspect", err)
 
     def images(self) -> list[dict[str, str]]:
-        """Every tagged image that is here: [{"reference", "id", "digest"}], the digest empty for one built here."""
+        """Every image with a name that is here: [{"reference", "id", "digest"}], the digest empty for one built or loaded
+        here. The reference of one without a tag is repository@digest."""
         lines = self.call("image", "ls", "--no-trunc", "--digests", "--format", "{{json .}}").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
-        return [
-            {
-                "reference": f"{row['Repository']}:{row['Tag']}",
-                "id": row["ID"],
-                "digest": "" if row["Digest"] == _NONE else row["Digest"],
-            }
-            for row in rows
-            if _NONE not in (row["Repository"], row["Tag"])
-        ]
+        found = []
+        for row in rows:
+            repository, tag, digest = row["Repository"], row["Tag"], "" if row["Digest"] == _NONE else row["Digest"]
+            if repository != _NONE and (tag != _NONE or digest):
+                reference = f"{repository}@{digest}" if tag == _NONE else f"{repository}:{tag}"
+                found.append({"reference": reference, "id": row["ID"], "digest": digest})
+        return found
 
     def containers(self, prefix: str) -> dict[str, dict[str, Any]]:
         """`docker inspect` of each container whose name begins with the prefix, by name."""

@@ -107,6 +107,8 @@ class GpuFacts:
     holders: list[Holder] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    #: of the host, in a registry's words; whoever reads the facts of a running host fills it in
+    architecture: str = ""
 
     def to_dict(self) -> dict[str, t.Any]:
         return asdict(self)
@@ -291,3 +293,8 @@ def _gid(root: str, group: str) -> int | None:
         if len(cells) >= 3 and cells[0] == group and cells[2].isdigit():
             return int(cells[2])
     return None
+
+
+def architecture_of(machine: str) -> str:
+    """The architecture in a registry's words, of what ``uname -m`` says."""
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine)

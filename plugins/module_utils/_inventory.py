@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.sglang.fleet.plugins.module_utils._bundle import BundleError, folder_of, load_bundle
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._layout import parse_layout
@@ -23,18 +24,24 @@ from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import pi
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError, version_key
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_wishes import (
     address_problem,
+    endpoint_problem,
     ep_problem,
     folder_problem,
     fraction_problem,
     image_problem,
+    not_negative_problem,
+    one_port_problem,
     port_problem,
+    source_problem,
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._server_arg_rules import extra_arg_problem
+from ansible_collections.sglang.fleet.plugins.module_utils._user_patches import user_patches
 
 #: the collection's roles, in a checkout and in an installed collection, seen from plugins/module_utils/
 DEFAULT_ROLES: t.Final = Path(__file__).parents[2] / "roles"
 
 API_KEY_MIN: t.Final = 16
+_WEIGHTS_PORT: t.Final = 30090
 _TRUE: t.Final = frozenset({"true", "yes", "on", "y", "t", "1", "1.0"})
 _FALSE: t.Final = frozenset({"false", "no", "off", "n", "f", "0", "0.0"})
 
@@ -296,10 +303,33 @@ def _checked(values: t.Mapping[str, t.Any], **checks: t.Callable[[t.Any], str | 
 
 
 def _check_supply(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
-    """Image and registry mirrors."""
+    """Image and registry mirrors, and where the weights come from."""
     del catalogue
     if values.get("fleet_image"):
         yield from _checked(values, fleet_image=image_problem)
+    yield from _checked(
+        values,
+        fleet_weights_source=source_problem,
+        fleet_hf_endpoint=endpoint_problem,
+        fleet_weights_port=lambda port: one_port_problem("fleet_weights_port", port),
+        fleet_weights_address=lambda address: address_problem(address, "fleet_weights_address"),
+        fleet_pull_at_once=lambda number: not_negative_problem("fleet_pull_at_once", number, "0 for all hosts at once"),
+        fleet_images_keep=lambda number: not_negative_problem("fleet_images_keep", number, "0 to keep no old image"),
+    )
+    if values.get("fleet_weights_share", True) and _ports_clash(values):
+        yield (
+            f"fleet_weights_port is {values.get('fleet_weights_port', _WEIGHTS_PORT)}, which a server listens on: set it "
+            "to another, or move fleet_port"
+        )
+    if values.get("fleet_bundle"):
+        try:
+            load_bundle(folder_of(values["fleet_bundle"]))
+        except BundleError as exc:
+            yield f"fleet_bundle: {exc}"
+    try:
+        user_patches(values.get("fleet_patches", []))
+    except CatalogueError as exc:
+        yield from str(exc).splitlines()
     for mirror in values.get("fleet_registry_mirrors", []):
         if re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._/-]*)?", mirror) is None:
             yield f"fleet_registry_mirrors: {mirror!r} is not a URL; give them as https://HOST[:PORT]"
@@ -317,6 +347,15 @@ def _check_secrets(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Ite
     token = values.get("fleet_hf_token")
     if token is not None and re.fullmatch(r"[A-Za-z0-9_-]+", token) is None:
         yield "fleet_hf_token has characters that no Hugging Face token has: use A-Z a-z 0-9 _ -"
+
+
+def _ports_clash(values: t.Mapping[str, t.Any]) -> bool:
+    try:
+        layout = parse_layout(values.get("fleet_layout", "auto"))
+    except PlanError:
+        return False  # said elsewhere
+    first = values.get("fleet_port", 30000)
+    return values.get("fleet_weights_port", _WEIGHTS_PORT) in range(first, first + (layout.instances if layout else 1))
 
 
 def _is_loopback(address: str) -> bool:

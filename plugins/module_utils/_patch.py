@@ -8,9 +8,10 @@ image that it builds and runs it there with the image's own Python.
 A patch is a mapping:
     name     what an operator calls it, unique
     file     path below the source root
-    action   "rename" (with `to`, a path below the source root) or "comment_line" (with `line`)
-Each says which content it expects. All are checked before the first is applied, so that a tree
-is patched whole or left as it was.
+    action   "rename" (with `to`, a path below the source root), "comment_line" (with `line`) or
+             "replace" (with `old` and `new`, texts to the letter, of any number of lines)
+Each says which content it expects. All are applied in memory, and what they make of Python files
+is compiled, before the first file is written: a tree is patched whole or left as it was.
 """
 
 from __future__ import annotations
@@ -49,84 +50,153 @@ def patched_tag(base_id: str, patches: Sequence[Mapping[str, Any]], repository: 
     return f"{repository}:{base_id.rsplit(':', 1)[-1][:12]}-{patch_hash(patches)[:12]}"
 
 
-def _read(path: str) -> str:
-    with open(path, encoding="utf-8", newline="") as handle:
-        return handle.read()
+def _misfit(patch: Mapping[str, Any], text: str) -> PatchError:
+    return PatchError(
+        f"patch {patch['name']}: {text}"
+        " This image's SGLang is not the one that the patch was written for: choose the image that the catalogue"
+        " pairs with this patch, or correct the patch."
+    )
 
 
-def _commented(line: str) -> str:
-    indent = line[: len(line) - len(line.lstrip())]
-    return f"{indent}#{line.lstrip()}"
+class _Tree:
+    """The files below `root` as the patches leave them, in memory until `write`: path below the root to its text."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        #: None stands for a file that is gone.
+        self._changed: dict[str, str | None] = {}
+        #: new path -> the path whose mode it takes
+        self._origin: dict[str, str] = {}
+        #: path -> names of the patches that changed it
+        self._by: dict[str, list[str]] = {}
+
+    def has(self, path: str) -> bool:
+        return self._changed[path] is not None if path in self._changed else os.path.isfile(self._full(path))
+
+    def read(self, patch: Mapping[str, Any]) -> str:
+        """The text of the patch's file; PatchError where there is none."""
+        path = patch["file"]
+        if not self.has(path):
+            raise PatchError(f"patch {patch['name']}: {path} is not below {self.root}; nothing was changed.")
+        held = self._changed.get(path)
+        if held is not None:
+            return held
+        try:
+            with open(self._full(path), encoding="utf-8", newline="") as handle:
+                return handle.read()
+        except UnicodeDecodeError as error:
+            raise PatchError(f"patch {patch['name']}: {path} is no UTF-8 text; nothing was changed.") from error
+
+    def put(self, patch: Mapping[str, Any], path: str, text: str, origin: str) -> None:
+        self._changed[path] = text
+        self._origin[path] = self._origin.get(origin, origin)
+        self._by[path] = [*self._by.get(origin, []), patch["name"]]
+
+    def take(self, path: str) -> None:
+        self._changed[path] = None
+
+    def check(self) -> None:
+        """Raises PatchError where a changed file is no Python any more, by the patches that changed it."""
+        for path, text in self._changed.items():
+            if text is None or not path.endswith(".py"):
+                continue
+            try:
+                compile(text, path, "exec")
+            except (SyntaxError, ValueError) as error:
+                line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+                what = error.msg if isinstance(error, SyntaxError) else str(error)
+                names = ", ".join(self._by[path])
+                raise PatchError(
+                    f"patch {names}: {path} would not compile any more{line}: {what}. Correct the patch; nothing was changed."
+                ) from error
+
+    def write(self) -> None:
+        modes = {path: os.stat(self._full(origin)).st_mode for path, origin in self._origin.items()}
+        for path, text in self._changed.items():
+            full = self._full(path)
+            if text is None:
+                if os.path.lexists(full):
+                    os.remove(full)
+                continue
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full + ".new", "w", encoding="utf-8", newline="") as handle:
+                handle.write(text)
+            os.chmod(full + ".new", modes[path])
+            os.replace(full + ".new", full)
+
+    def _full(self, path: str) -> str:
+        return os.path.join(self.root, path)
 
 
-def _check_rename(root: str, patch: Mapping[str, Any]) -> bool:
-    """True when there is something to do, False when the tree is so already."""
-    source, target = os.path.join(root, patch["file"]), os.path.join(root, patch["to"])
-    there, done = os.path.isfile(source), os.path.isfile(target)
-    if there and not done:
-        return True
+def _rename(tree: _Tree, patch: Mapping[str, Any]) -> bool:
+    """True when it had to be done, False when the tree is so already; so do the other actions."""
+    source, target = patch["file"], patch["to"]
+    there, done = tree.has(source), tree.has(target)
     if done and not there:
         return False
-    found = "both files are there" if there else "neither file is there"
-    raise PatchError(
-        f"patch {patch['name']}: wanted to rename {patch['file']} to {patch['to']} below {root}, but {found}."
-        " This image's SGLang is not the one that the patch was written for: choose the image that the catalogue"
-        " pairs with this patch, or correct the patch."
-    )
+    if there == done:
+        found = "both files are there" if there else "neither file is there"
+        raise _misfit(patch, f"wanted to rename {source} to {target} below {tree.root}, but {found}.")
+    text = tree.read(patch)
+    tree.take(source)
+    tree.put(patch, target, text, source)
+    return True
 
 
-def _check_comment(root: str, patch: Mapping[str, Any]) -> bool:
-    path, wanted = os.path.join(root, patch["file"]), patch["line"]
-    if not os.path.isfile(path):
-        raise PatchError(f"patch {patch['name']}: {patch['file']} is not below {root}; nothing was changed.")
-    lines = [line.rstrip("\r\n") for line in _read(path).splitlines(True)]
-    live = sum(1 for line in lines if line.strip() == wanted)
+def _comment_line(tree: _Tree, patch: Mapping[str, Any]) -> bool:
+    file, wanted = patch["file"], patch["line"]
+    lines = tree.read(patch).splitlines(True)
+    live = [number for number, line in enumerate(lines) if line.strip() == wanted]
     dead = sum(1 for line in lines if line.strip() == f"#{wanted}")
-    if live == 1:
-        return True
-    if live == 0 and dead == 1:
+    if not live and dead == 1:
         return False
-    raise PatchError(
-        f"patch {patch['name']}: expected the line `{wanted}` exactly once in {patch['file']}, found it {live} times."
-        " This image's SGLang is not the one that the patch was written for: choose the image that the catalogue"
-        " pairs with this patch, or correct the patch."
-    )
+    if len(live) != 1:
+        raise _misfit(patch, f"expected the line `{wanted}` exactly once in {file}, found it {len(live)} times.")
+    line = lines[live[0]]
+    code = line.lstrip()
+    lines[live[0]] = f"{line[: len(line) - len(code)]}#{code}"
+    tree.put(patch, file, "".join(lines), file)
+    return True
 
 
-def _apply_rename(root: str, patch: Mapping[str, Any]) -> None:
-    os.rename(os.path.join(root, patch["file"]), os.path.join(root, patch["to"]))
+def _replace(tree: _Tree, patch: Mapping[str, Any]) -> bool:
+    """Only a change that adds to the old text tells a patched file from one of another version, where neither has it."""
+    file, old, new = patch["file"], patch["old"], patch["new"]
+    text = tree.read(patch)
+    added = text.count(new) if old in new else 0
+    # What stands inside the new text is no place to change.
+    found = (text.replace(new, "\0") if added else text).count(old)
+    if added == 1 and found == 0:
+        return False
+    if added or found != 1:
+        hint = " Its new text is there." if new.strip() and new in text else ""
+        lines = old.strip().splitlines()
+        first = lines[0].strip() + (" …" if len(lines) > 1 else "")
+        times = found + added
+        raise _misfit(patch, f"expected the text `{first}` exactly once in {file}, found it {times} times.{hint}")
+    tree.put(patch, file, text.replace(old, new), file)
+    return True
 
 
-def _apply_comment(root: str, patch: Mapping[str, Any]) -> None:
-    path, wanted = os.path.join(root, patch["file"]), patch["line"]
-    lines = [_commented(line) if line.strip() == wanted else line for line in _read(path).splitlines(True)]
-    text = "".join(lines)
-    compile(text, path, "exec")
-    mode = os.stat(path).st_mode
-    with open(path + ".new", "w", encoding="utf-8", newline="") as handle:
-        handle.write(text)
-    os.chmod(path + ".new", mode)
-    os.replace(path + ".new", path)
-
-
-_ACTIONS = {"rename": (_check_rename, _apply_rename), "comment_line": (_check_comment, _apply_comment)}
+_ACTIONS = {"rename": _rename, "comment_line": _comment_line, "replace": _replace}
 
 
 def apply_patches(root: str, patches: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Applies `patches` below `root`, in order. Gives [{"name", "outcome": "applied" | "already"}].
+    """Applies `patches` below `root`, each to what those before it left. Gives [{"name", "outcome": "applied" | "already"}].
 
-    Raises PatchError before anything is changed when one of them does not fit.
+    Raises PatchError before anything is changed when one of them does not fit, or when a changed Python file would not
+    compile.
     """
     for patch in patches:
         if patch["action"] not in _ACTIONS:
             raise PatchError(
                 f"patch {patch['name']}: action `{patch['action']}` is not one of {', '.join(sorted(_ACTIONS))}."
             )
-    due = [_ACTIONS[patch["action"]][0](root, patch) for patch in patches]
-    for patch, wanted in zip(patches, due):
-        if wanted:
-            _ACTIONS[patch["action"]][1](root, patch)
-    return [{"name": p["name"], "outcome": "applied" if d else "already"} for p, d in zip(patches, due)]
+    tree = _Tree(root)
+    done = [_ACTIONS[patch["action"]](tree, patch) for patch in patches]
+    tree.check()
+    tree.write()
+    return [{"name": p["name"], "outcome": "applied" if d else "already"} for p, d in zip(patches, done)]
 
 
 def outcome_of(output: str) -> dict[str, Any]:
@@ -147,7 +217,7 @@ def main(arguments: Sequence[str]) -> int:
         patches = json.load(handle)
     try:
         outcome: dict[str, Any] = {"patches": apply_patches(options.root, patches)}
-    except (PatchError, SyntaxError, OSError) as error:
+    except (PatchError, OSError) as error:
         outcome = {"error": str(error)}
     sys.stdout.write(f"{MARK} {json.dumps(outcome)}\n")
     return 1 if "error" in outcome else 0

@@ -130,7 +130,7 @@ def _planned(
         return {**change, "action": "check", "why": ["runs, and has no record of passing its gates"]}
 
     old = record["plan"]
-    change["image"] = _differs((state.get("image") or {}).get("reference"), plan["image"]["reference"])
+    change["image"] = _differs(*_images(state, plan))
     patches = [patch["name"] for patch in plan["patches"]]
     change["patches"] = _differs(state.get("patches", patches), patches)
     for key in ("gpus", "address", "port"):
@@ -149,6 +149,20 @@ def _planned(
     elif looked is not None and looked.get("answers") is False:
         change["action"], change["why"] = "check", ["runs, and does not answer"]
     return change
+
+
+def _images(state: Mapping[str, Any], plan: Mapping[str, Any]) -> tuple[str | None, str]:
+    """The references of the image that was applied and of the planned one, with their digests where these alone differ."""
+    applied = state.get("image") or {}
+    old, new = applied.get("reference"), str(plan["image"]["reference"])
+    locked = plan.get("lock") or {}
+    digests = (
+        (state.get("lock") or {}).get("image_digest") or applied.get("digest"),
+        (locked.get("image") or {}).get("digest"),
+    )
+    if old == new and None not in digests and digests[0] != digests[1]:
+        return f"{old}@{digests[0]}", f"{new}@{digests[1]}"
+    return old, new
 
 
 def _differs(old: Any, new: Any) -> list[Any] | None:
@@ -261,5 +275,9 @@ def _image_step(old: str | None, new: str) -> str:
     """Both tags, or both references where they are not of one repository."""
     if old is None:
         return f"unknown→{new}"
+    if "@" in old and old.partition("@")[0] == new.partition("@")[0]:
+        # As many digits as Docker shows of an ID.
+        digests = [name.rpartition(":")[2][:12] for name in (old, new)]
+        return f"{old.partition('@')[0].rpartition(':')[2]} {digests[0]}→{digests[1]}"
     (before, _colon, old_tag), (repository, _colon, new_tag) = old.rpartition(":"), new.rpartition(":")
     return f"{old_tag}→{new_tag}" if before == repository and "/" not in old_tag else f"{old}→{new}"

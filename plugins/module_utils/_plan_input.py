@@ -44,6 +44,7 @@ class Wishes:
     sglang_version: str | None = None
     weights_dir: str = "/var/lib/sglang-fleet/huggingface"
     allow_known_issues: tuple[str, ...] = ()
+    patches: tuple[t.Mapping[str, t.Any], ...] = ()
 
 
 @dataclass(frozen=True)

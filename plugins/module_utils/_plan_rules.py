@@ -17,8 +17,8 @@ from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Arc
 class PlanError(ValueError):
     """There is no such plan; the text says what was found, what is allowed and what to do.
 
-    rule: the name of the rule that it breaks (a Rule's id, or context, driver, gpus, image, known-issue, memory,
-    server-args); None for a wish that means nothing on any hardware, such as a name that nobody has.
+    rule: the name of the rule that it breaks (a Rule's id, or context, driver, gpus, image, known-issue, lock,
+    memory, server-args); None for a wish that means nothing on any hardware, such as a name that nobody has.
     """
 
     def __init__(self, text: str, rule: str | None = None) -> None:

@@ -19,6 +19,8 @@ _IMAGE: t.Final = re.compile(
     r"(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}(@sha256:[0-9a-f]{64})?|@sha256:[0-9a-f]{64})"
 )
 _FOLDER: t.Final = re.compile(r"(/[A-Za-z0-9._@+-]+)+/?")
+#: No credentials in it: they would show in messages and in lists of processes.
+_URL: t.Final = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/%+-]*)?")
 
 
 def port_problem(port: int, instances: int) -> str | None:
@@ -30,13 +32,45 @@ def port_problem(port: int, instances: int) -> str | None:
     return f"fleet_port is {port}: set it between 1024 and {last}{more}"
 
 
-def address_problem(address: str) -> str | None:
+def one_port_problem(name: str, port: int) -> str | None:
+    if 1024 <= port <= 65535:
+        return None
+    return f"{name} is {port}: set it between 1024 and 65535"
+
+
+def not_negative_problem(name: str, number: int, zero: str) -> str | None:
+    """zero: what 0 means."""
+    return None if number >= 0 else f"{name} is {number}: set it to 0 or more, {zero}"
+
+
+def address_problem(address: str, name: str = "fleet_address") -> str | None:
     if _is_address(address):
         return None
+    every = "" if name != "fleet_address" else "to 0.0.0.0 for all, "
+    return f"{name} is {address!r}: set it to an IP address of the host, such as 127.0.0.1, {every}or to a host name"
+
+
+def endpoint_problem(endpoint: str) -> str | None:
+    if _URL.fullmatch(endpoint):
+        return None
     return (
-        f"fleet_address is {address!r}: set it to an IP address of the host, such as 127.0.0.1, to 0.0.0.0 for all, "
-        "or to a host name"
+        f"fleet_hf_endpoint is {_without_user(endpoint)!r}: set it to the URL of a hub, without user or password, such as "
+        "https://huggingface.co"
     )
+
+
+def source_problem(source: str) -> str | None:
+    if source == "hub" or _URL.fullmatch(source) or _FOLDER.fullmatch(source):
+        return None
+    return (
+        f"fleet_weights_source is {_without_user(source)!r}: set it to hub, to an http or https URL without user or "
+        "password below which the files lie, or to an absolute folder on the host"
+    )
+
+
+def _without_user(url: str) -> str:
+    """The URL as it may be shown."""
+    return re.sub(r"//[^/@]*@", "//***@", url)
 
 
 def folder_problem(folder: str) -> str | None:

@@ -15,6 +15,7 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, ContainerOptions, Image
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._container import container_options
 from ansible_collections.sglang.fleet.plugins.module_utils._drivers import accepted
 from ansible_collections.sglang.fleet.plugins.module_utils._fit import GIB, MIN_HEADROOM
@@ -47,6 +48,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._plan_wishes import (
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._server_arg_rules import extra_arg_problem
 from ansible_collections.sglang.fleet.plugins.module_utils._server_args import ServerArgs, command_line, words
+from ansible_collections.sglang.fleet.plugins.module_utils._user_patches import user_patches
 
 
 @dataclass(frozen=True)
@@ -71,16 +73,19 @@ class Instance:
 class Plan:
     """``fleet_plan``; to_dict() gives it as the other roles, the command line and the page read it.
 
-    memory_mib is of one GPU. reasons: a sentence for each choice that the planner made.
+    memory_mib is of one GPU. driver: the floor of the image. reasons: a sentence for each choice that the planner made.
+    lock: what the lock says of it, where there is one (_plan_lock).
     """
 
     model: str
     model_path: str
+    model_class: str | None
     gpu: str
     count: int
     vendor: str
     memory_mib: int
     image: dict[str, str]
+    driver: dict[str, str]
     patches: list[dict[str, str]]
     profile: str
     layout: str
@@ -88,6 +93,7 @@ class Plan:
     idle_gpus: list[int]
     warnings: list[Warn]
     reasons: list[str]
+    lock: dict[str, t.Any] | None = None
 
     def to_dict(self) -> dict[str, t.Any]:
         plan = dict(vars(self))
@@ -158,6 +164,7 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
     return Plan(
         model=model.name,
         model_path=model.id,
+        model_class=model.architecture.model_class,
         gpu=node.gpu.name,
         count=node.count,
         vendor=node.vendor,
@@ -169,7 +176,8 @@ def make_plan(catalogue: Catalogue, gpu: t.Mapping[str, t.Any], wishes: Wishes, 
             "source_root": image.source_root,
             "user_space": image.user_space,
         },
-        patches=[dict(patch) for patch in image.patches],
+        driver={"name": image.driver.name, "minimum": image.driver.minimum},
+        patches=[dict(patch) for patch in (*image.patches, *wishes.patches)],
         profile=next(name for name, entry in catalogue.container_profiles.items() if entry is vendors),
         layout=str(layout),
         instances=instances,
@@ -198,6 +206,10 @@ def _check_wishes(case: Case) -> None:
             "context",
         )
     check_allowed(case.catalogue, wishes.allow_known_issues)
+    try:
+        user_patches(wishes.patches, case.image.patches)
+    except CatalogueError as error:
+        raise PlanError(str(error)) from error
     for name, value in wishes.extra_args.items():
         problem = extra_arg_problem(name, value) or case.unlisted(name, value)
         if problem is not None:

@@ -69,7 +69,18 @@ def patch_command(patch: t.Mapping[str, str], source_root: str) -> str:
         found = f"grep -qx {shlex.quote(f'[[:space:]]*{line}[[:space:]]*')} {shlex.quote(file)}"
         change = shlex.quote(f"s/^\\([[:space:]]*\\)\\({line}[[:space:]]*\\)$/\\1#\\2/")
         return f"{found} && sed -i {change} {shlex.quote(file)}"
+    if patch["action"] == "replace":
+        words = " ".join(shlex.quote(word) for word in (file, patch["old"], patch["new"]))
+        return f"python3 -c {shlex.quote(_REPLACE)} {words}"
     raise ValueError(f"patch {patch['name']}: unknown action {patch['action']}")
+
+
+#: Python for a shell: a text of several lines to the letter is beyond sed.
+_REPLACE: t.Final = (
+    "import sys; path, old, new = sys.argv[1:]; text = open(path, newline='').read(); "
+    "text.count(old) == 1 or sys.exit(f'{path}: the text to replace is there {text.count(old)} times'); "
+    "open(path, 'w', newline='').write(text.replace(old, new))"
+)
 
 
 def inventory(plan: _Plan, wishes: Wishes) -> str:

@@ -68,9 +68,30 @@ def gates_due(
 
 
 def without(state: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The state with the record of some instances taken out: what is started anew has not passed yet."""
-    kept = {name: record for name, record in state.get("instances", {}).items() if name not in names}
-    return {**state, "instances": kept} if state else {}
+    """The state with the record of some instances taken out: what is started anew has not passed yet.
+
+    The state that had passed goes along as `last_good`, so that it is known when another one takes its place.
+    """
+    recorded = state.get("instances", {})
+    kept = {name: record for name, record in recorded.items() if name not in names}
+    if len(kept) == len(recorded):
+        return dict(state)
+    return {**state, "instances": kept, "last_good": state.get("last_good") or dict(state)}
+
+
+def previous_state(state: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The good state that `new` takes the place of, as previous.json keeps it for a rollback; {} where there is none.
+
+    state: the record as this run found it, `fleet_servers.state`. The same plan on the same image is no other state,
+    however often it is started anew.
+    """
+    good = dict(state.get("last_good") or state)
+    return good if good.get("instances") and _what_runs(good) != _what_runs(new) else {}
+
+
+def _what_runs(state: Mapping[str, Any]) -> Any:
+    instances = {name: record.get("digest") for name, record in state.get("instances", {}).items()}
+    return (state.get("image") or {}).get("id"), instances
 
 
 def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequence[str]) -> dict[str, Any]:
@@ -80,6 +101,7 @@ def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequ
         "model": plan["model_path"],
         "image": dict(image),
         "patches": [patch["name"] for patch in plan["patches"]],
+        **_locked(plan.get("lock")),
         "instances": {
             item["name"]: {
                 "digest": digest(item, image["id"]),
@@ -89,4 +111,18 @@ def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequ
             }
             for item in plan["instances"]
         },
+    }
+
+
+def _locked(lock: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What of the lock a rollback needs, to know what it goes back to."""
+    if lock is None:
+        return {}
+    weights = lock["weights"]
+    return {
+        "lock": {
+            "sha256": lock["sha256"],
+            "image_digest": lock["image"]["digest"],
+            "revision": weights["revision"] if weights else None,
+        }
     }

@@ -133,11 +133,15 @@ ansible_facts:
           elements: dict
         unknown: {description: "GPU-class devices that the catalogue does not know: C(pci_address), C(pci_id).", type: list, elements: dict}
         problems: {description: "What stands in the way of a plan, each with its remedy.", type: list, elements: str}
+        architecture: {description: "Architecture of the host in a registry's words, C(amd64) or C(arm64).", type: str, sample: amd64}
 """
+
+import platform
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import read_gpus
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import architecture_of, read_gpus
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import run_tool
 
 
@@ -152,7 +156,8 @@ def main() -> None:
             msg="gpu_facts got no known_gpus: its action plugin, which fills them in, did not run; "
             "call the module by its full name, sglang.fleet.gpu_facts"
         )
-    module.exit_json(changed=False, ansible_facts={"gpu": read_gpus(known, ask=run_tool).to_dict()})
+    facts = replace(read_gpus(known, ask=run_tool), architecture=architecture_of(platform.machine()))
+    module.exit_json(changed=False, ansible_facts={"gpu": facts.to_dict()})
 
 
 if __name__ == "__main__":

@@ -99,6 +99,13 @@ options:
     type: list
     elements: str
     default: []
+  patches:
+    description:
+      - Further patches of the image, applied after those that the catalogue gives it, in the same form with a C(name) each.
+      - Needs C(jsonschema) on the controller.
+    type: list
+    elements: dict
+    default: []
   catalogue:
     description: Entries to add to or to change in the catalogue, of the same shape. Needs C(jsonschema) on the controller.
     type: dict
@@ -107,6 +114,19 @@ options:
     description: Whether a driver that is missing or too old for the image refuses the plan. If not, it is a warning.
     type: bool
     default: true
+  lock:
+    description:
+      - The lock that the plan must be of, as a mapping, or the path of its file on the controller, which C(sglang-fleet lock)
+        writes. A file that is not there locks nothing.
+      - A plan that differs from the locked one is refused, with every difference.
+    type: raw
+  weights:
+    description:
+      - V(auto) has the servers take the weights that the lock names, and reach for nothing else.
+      - V(server) leaves the weights to the servers.
+    type: str
+    choices: [auto, server]
+    default: auto
 author:
   - SGLang Fleet contributors (@sglang-fleet)
 extends_documentation_fragment:
@@ -156,6 +176,10 @@ ansible_facts:
           description: Its Hugging Face repository.
           type: str
           sample: MiniMaxAI/MiniMax-M2.7
+        model_class:
+          description: SGLang's class of the model; none where the catalogue does not say.
+          type: str
+          sample: MiniMaxM2ForCausalLM
         gpu:
           description: Name of the GPUs.
           type: str
@@ -174,7 +198,8 @@ ansible_facts:
           description: The C(name), C(reference), C(sglang_version), C(source_root) and C(user_space) of the image.
           type: dict
         patches:
-          description: Changes to make in the image, with C(name), C(file), C(action), C(to) or C(line), C(why), C(source).
+          description: >-
+            Changes to make in the image, with C(name), C(file), C(action), what the action needs, C(why) and C(source).
           type: list
           elements: dict
         profile:
@@ -248,4 +273,19 @@ ansible_facts:
           description: Why the plan is as it is, a sentence for each choice.
           type: list
           elements: str
+        lock:
+          description: What the lock says of the plan; null without a lock.
+          type: dict
+          contains:
+            sha256: {description: "SHA-256 of what the lock says, however its file is laid out.", type: str}
+            image:
+              description:
+                - The image's C(reference), its C(digest) in the registry, the C(bytes) of its compressed layers, and C(ids), the
+                  IDs that an engine may give it on a host of this architecture.
+              type: dict
+            weights:
+              description:
+                - The C(repository), its C(revision), C(bytes) in all, and C(files), each with C(path), C(size) and C(sha256).
+                - Null where the servers have the weights themselves.
+              type: dict
 """

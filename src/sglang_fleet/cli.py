@@ -23,19 +23,20 @@ from sglang_fleet import __version__
 
 #: Exit statuses: 2 is kept for a plan that is not to be had, so that a wrong option is 1 as every other failure.
 FAILED, REFUSED = 1, 2
-#: Of a doctor, as of other validators: 1 where it found something, 2 where it could not look.
+#: Of a doctor and of `lock --check`, as of other validators: 1 where it found something, 2 where it could not look.
 FINDINGS, NOT_LOOKED = 1, 2
 #: Set to show where an unexpected error comes from.
 DEBUG = "SGLANG_FLEET_DEBUG"
 
 
 class Program(TyperGroup):
-    """The program: usage errors exit 1, a doctor's 2, and nothing ends in a traceback."""
+    """The program: usage errors exit 1, a doctor's and a lock's 2, and nothing ends in a traceback."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
         words = list((args[0] if args else extra.get("args")) or sys.argv[1:])
-        # Of a doctor 1 means findings, so that nothing else may exit with it.
-        failed = NOT_LOOKED if next((word for word in words if not word.startswith("-")), "") == "doctor" else FAILED
+        # Of these 1 is an answer, so that nothing else may exit with it.
+        command = next((word for word in words if not word.startswith("-")), "")
+        failed = NOT_LOOKED if command in ("doctor", "lock", "bundle") else FAILED
         if not extra.pop("standalone_mode", True):
             return super().main(*args, **{**extra, "standalone_mode": False})
         try:
@@ -127,6 +128,10 @@ def plan(
             "--cached", help="Contact no host: plan from the facts of an earlier call.", rich_help_panel=_FLEET
         ),
     ] = False,
+    no_lock: Annotated[
+        bool,
+        typer.Option("--no-lock", help="Plan as if there were no lock file.", rich_help_panel=_FLEET),
+    ] = False,
     model: Annotated[str | None, typer.Option(help="Model to serve. [M2.7]", rich_help_panel=_WISHES)] = None,
     layout: Annotated[
         str | None,
@@ -199,6 +204,10 @@ def plan(
             rich_help_panel=_WISHES,
         ),
     ] = None,
+    patches: Annotated[
+        Path | None,
+        typer.Option(help="YAML file of further patches, a list.", metavar="FILE", rich_help_panel=_WISHES),
+    ] = None,
     catalogue: Annotated[
         Path | None,
         typer.Option(help="YAML file of catalogue entries to add or change.", metavar="FILE", rich_help_panel=_WISHES),
@@ -211,7 +220,7 @@ def plan(
 
     Exits 0 with a plan, 2 where a plan is not legal or does not fit, 1 where anything else is wrong.
     """
-    from sglang_fleet.planning import FleetError, RefusedError, refuses, server_args
+    from sglang_fleet.planning import FleetError, RefusedError, read_patches, refuses, server_args
 
     given: dict[str, Any] = {
         "model": model,
@@ -234,8 +243,13 @@ def plan(
         wishes = {name: value for name, value in given.items() if value is not None}
         if server_arg:
             wishes["extra_args"] = server_args(server_arg)
+        if patches:
+            wishes["patches"] = read_patches(patches)
         if inventory is None:
-            _refuse_options("is for a fleet: give --inventory FILE with it", {"--limit": limit, "--cached": cached})
+            _refuse_options(
+                "is for a fleet: give --inventory FILE with it",
+                {"--limit": limit, "--cached": cached, "--no-lock": no_lock},
+            )
             if gpu is None:
                 raise FleetError("give --gpu NAME for GPUs without a host, or --inventory FILE for a fleet")
             _plan_one(wishes, gpu, count, gpu_memory_mib, catalogue, format_)
@@ -246,7 +260,7 @@ def plan(
         )
         if format_ not in (Format.table, Format.json):
             raise FleetError(f"--format {format_.value} is for one plan: a fleet takes table or json")
-        code = _plan_fleet(inventory, limit, cached, wishes, catalogue, format_)
+        code = _plan_fleet(inventory, limit, cached, wishes, catalogue, format_, locked=not no_lock)
     except RefusedError as error:
         if not refuses(error.rule):  # a name or a value that means nothing, whatever the GPUs
             complain(str(error))
@@ -291,13 +305,20 @@ def _plan_one(
 
 
 def _plan_fleet(
-    inventory: Path, limit: str | None, cached: bool, wishes: Mapping[str, Any], catalogue: Path | None, face: Format
+    inventory: Path,
+    limit: str | None,
+    cached: bool,
+    wishes: Mapping[str, Any],
+    catalogue: Path | None,
+    face: Format,
+    *,
+    locked: bool,
 ) -> int:
     from sglang_fleet import planning
     from sglang_fleet.fleet import plan_fleet
 
     entries = planning.catalogue_of_fleet(catalogue) if catalogue else None
-    found = plan_fleet(inventory, limit, cached, wishes, entries)
+    found = plan_fleet(inventory, limit, cached, wishes, entries, locked=locked)
     if face is Format.json:
         typer.echo(json.dumps(found.to_dict(), indent=2, ensure_ascii=False))
     else:
@@ -336,6 +357,115 @@ def doctor(
         complain(str(error))
         raise typer.Exit(NOT_LOOKED) from error
     raise typer.Exit(found.exit_code())
+
+
+@app.command()
+def lock(
+    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The Ansible inventory of the fleet.")],
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            "--limit",
+            "-l",
+            help="Only these of its hosts; what the lock has of others stays in it.",
+            metavar="PATTERN",
+        ),
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option(help="The lock file. Left out, the inventory's (fleet_lock_file).", metavar="FILE"),
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where the lock would change.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Take new images and weights where there are some.")] = False,
+    update_image: Annotated[
+        bool, typer.Option("--update-image", help="Take what the tags of the images are now.")
+    ] = False,
+    update_weights: Annotated[
+        bool, typer.Option("--update-weights", help="Take what the hub has of the models now.")
+    ] = False,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="Contact no host: plan from the facts of an earlier call.")
+    ] = False,
+) -> None:
+    """Write the lock file of a fleet: plans, image digests, and the weights with a checksum for each file.
+
+    Shows the difference. What the lock has stays as it is, unless an update is asked for. Exits 0, with --check 1 where the
+    lock would change, 2 where anything is wrong.
+    """
+    from sglang_fleet.planning import FleetError
+
+    try:
+        from sglang_fleet.lock import Update, lock_fleet
+
+        wanted = Update(images=update or update_image, weights=update or update_weights)
+        found = lock_fleet(inventory, limit, lock_file, wanted, cached=cached)
+        for note in found.notes:
+            typer.echo(f"note: {note}", err=True)
+        if found.stale:
+            typer.echo(found.diff())
+            if not check:
+                found.write()
+    except FleetError as error:
+        complain(str(error))
+        raise typer.Exit(NOT_LOOKED) from error
+    if not found.stale:
+        typer.echo(f"{found.path} is up to date", err=True)
+    elif check:
+        typer.echo(f"{found.path} is stale: run sglang-fleet lock", err=True)
+        raise typer.Exit(FINDINGS)
+    else:
+        typer.echo(f"{found.path} is written", err=True)
+
+
+@app.command()
+def bundle(
+    inventory: Annotated[Path, typer.Option("--inventory", "-i", help="The Ansible inventory of the fleet.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.", metavar="FOLDER")],
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            "--limit", "-l", help="Only what these hosts take. They are asked, all else is not.", metavar="PATTERN"
+        ),
+    ] = None,
+    lock_file: Annotated[
+        Path | None,
+        typer.Option(help="The lock file. Left out, the inventory's (fleet_lock_file).", metavar="FILE"),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Fetch nothing; exit 1 where a file is not as listed, or the lock is another."),
+    ] = False,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="With --limit: the facts of an earlier call count, no host is asked.")
+    ] = False,
+) -> None:
+    """Save the locked images and weights of a fleet to a folder, for hosts that reach nothing but ssh (fleet_bundle).
+
+    No host is asked without --limit. What is there already is not fetched again. Exits 0, with --check 1 where the bundle is
+    not whole, 2 where anything is wrong.
+    """
+    from sglang_fleet.planning import FleetError
+
+    def say(text: str) -> None:
+        typer.echo(text, err=True)
+
+    try:
+        from sglang_fleet.bundle import check_bundle, make_bundle
+
+        if check:
+            found = check_bundle(output, inventory, limit, lock_file)
+        else:
+            found = make_bundle(inventory, output, limit, lock_file, cached=cached, say=say)
+    except FleetError as error:
+        complain(str(error))
+        raise typer.Exit(NOT_LOOKED) from error
+    for problem in found.problems:
+        typer.echo(problem)
+    for name in found.removed:
+        say(f"removed, as the lock has it no more: {name}")
+    say(found.text())
+    if found.problems:
+        raise typer.Exit(FINDINGS)
 
 
 def main() -> None:

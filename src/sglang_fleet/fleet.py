@@ -158,12 +158,14 @@ def plan_fleet(
     cached: bool = False,
     wishes: Mapping[str, Any] | None = None,
     catalogue: Mapping[str, Any] | None = None,
+    *,
+    locked: bool = True,
 ) -> FleetPlan:
     """Plans for the hosts of the group ``gpu_nodes``, or those of them that ``limit`` names; changes nothing on them.
 
     wishes: by the names of the planner's ``Wishes``; they override the inventory, but for server arguments and known issues,
     which add to it. catalogue: entries over the inventory's own. cached: no host is contacted, the facts of an earlier
-    call with the same inventory count. Raises FleetError where no host can be told anything of.
+    call with the same inventory count. locked: the inventory's lock file counts. Raises FleetError where no host can be told anything of.
     """
     cache = fact_cache(inventory)
     if cached and inventory.exists() and not cache.is_dir():
@@ -171,6 +173,8 @@ def plan_fleet(
     variables = _variables(wishes or {}, catalogue)
     if cached:
         variables["plan_cached"] = True
+    if not locked:
+        variables["launch_plan_lock"] = ""
 
     events = Events()
     run_playbook("plan.yml", inventory, limit, events, variables)

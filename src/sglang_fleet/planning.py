@@ -41,6 +41,7 @@ WISHES = (
     Wish("sglang_version", "--sglang-version", "fleet_sglang_version"),
     Wish("weights_dir", "--weights-dir", "fleet_weights_dir"),
     Wish("allow_known_issues", "--allow-known-issue", "fleet_allow_known_issues"),
+    Wish("patches", "--patches", "fleet_patches"),
 )
 #: Rules of a wish by itself. Breaking one is a wrong option, whatever the GPUs; breaking any other means that there is no
 #: such plan.
@@ -198,6 +199,22 @@ def _of_file(text: str, file: Path | None) -> str:
 
 def read_catalogue(file: Path) -> Mapping[str, Any]:
     """The sections that a catalogue file adds or changes, bare or under ``fleet_catalogue``; raises FleetError."""
+    data = _yaml(file, "fleet_catalogue", "sections of the catalogue, such as gpus or models")
+    if not isinstance(data, Mapping):
+        raise FleetError(f"{file} holds a {type(data).__name__}: it must be a mapping of the catalogue's sections")
+    return data
+
+
+def read_patches(file: Path) -> tuple[Any, ...]:
+    """The patches of a file, a list, bare or under ``fleet_patches``; raises FleetError. The plan checks what they hold."""
+    data = _yaml(file, "fleet_patches", "a list of patches")
+    if not isinstance(data, list):
+        raise FleetError(f"{file} holds a {type(data).__name__}: it must be a list of patches")
+    return tuple(data)
+
+
+def _yaml(file: Path, variable: str, wanted: str) -> Any:
+    """A file's content, bare or as an inventory has it under the variable; raises FleetError."""
     import yaml
 
     try:
@@ -208,12 +225,8 @@ def read_catalogue(file: Path) -> Mapping[str, Any]:
     except yaml.YAMLError as error:
         raise FleetError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
     if data is None:
-        raise FleetError(f"{file} is empty: it must hold sections of the catalogue, such as gpus or models")
-    if isinstance(data, Mapping) and set(data) == {"fleet_catalogue"}:
-        data = data["fleet_catalogue"]
-    if not isinstance(data, Mapping):
-        raise FleetError(f"{file} holds a {type(data).__name__}: it must be a mapping of the catalogue's sections")
-    return data
+        raise FleetError(f"{file} is empty: it must hold {wanted}")
+    return data[variable] if isinstance(data, Mapping) and set(data) == {variable} else data
 
 
 def server_args(given: Iterable[str]) -> dict[str, Any]:

@@ -117,10 +117,12 @@ class Fleet:
         *words: str,
         extra: Mapping[str, Any] | None = None,
         host_vars: Mapping[str, Mapping[str, Any]] | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> Play:
         """`ansible-playbook WORDS…` on these nodes, which are the inventory unless WORDS say otherwise.
 
         extra: extra variables, through a file as secrets should be. host_vars: on top of the inventory's.
+        env: on top of the environment.
         """
         command: list[str | Path] = ["ansible-playbook", *words]
         inventory = [str(self.inventory)]
@@ -131,7 +133,7 @@ class Fleet:
             path.touch(0o600)
             path.write_text(json.dumps(dict(extra)))
             command += ["-e", f"@{path}"]
-        ran = run(*command, env={"ANSIBLE_INVENTORY": ",".join(inventory)})
+        ran = run(*command, env={"ANSIBLE_INVENTORY": ",".join(inventory), **(env or {})})
         return Play(ran.words, ran.rc, ran.out, recap_of(ran.out))
 
     def ansible(self, *words: str) -> Ran:

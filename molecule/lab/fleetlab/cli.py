@@ -14,6 +14,8 @@ from typing import Any
 
 from . import doctor
 from .engine import ensure_engine, ensure_tools
+from .hub import description as hub_description
+from .hub import hub_answers
 from .inventory import write_inventory
 from .keys import private_key
 from .network import ensure_network, ensure_registry, lab_things, registry_answers
@@ -21,7 +23,7 @@ from .nodes import AS_IT_WAS, check, node_down, node_up, remove_all, spec
 from .packages import description as packages_description
 from .packages import packages_answer
 from .roots import node_image, remove_images
-from .settings import AUTO, LABEL, PACKAGES, REGISTRY, REGISTRY_FOR_HOST, SYSTEMS, Node, demo_nodes
+from .settings import AUTO, HUB, LABEL, PACKAGES, REGISTRY, REGISTRY_FOR_HOST, SYSTEMS, Node, demo_nodes
 from .shell import LAB_DIR, LabError, docker, fail, parallel, say, stop
 
 
@@ -138,12 +140,22 @@ def packages_up(_arguments: argparse.Namespace) -> int:
     return 0
 
 
+def hub_up(_arguments: argparse.Namespace) -> int:
+    """The stand-in for Hugging Face's hub; its address and what it has as JSON."""
+    with contextlib.redirect_stdout(sys.stderr):
+        _base()
+        text = hub_description()
+    print(text)
+    return 0
+
+
 def status(_arguments: argparse.Namespace) -> int:
     """What runs."""
     ensure_engine()
     say("registry", f"answers at {REGISTRY_FOR_HOST}" if registry_answers() else "does not run")
     say("package repositories", "served" if packages_answer() else "not served; start them with: lab.py packages-up")
-    names = [name for name in lab_things("container") if name not in (REGISTRY, PACKAGES)]
+    say("hub", "served" if hub_answers() else "not served; start it with: lab.py hub-up")
+    names = [name for name in lab_things("container") if name not in (REGISTRY, PACKAGES, HUB)]
     rows = json.loads(docker("inspect", *names).stdout) if names else []
     rows = [row for row in rows if f"{LABEL}.node" in row["Config"]["Labels"]]
     for row in sorted(rows, key=lambda row: str(row["Name"])):
@@ -184,6 +196,8 @@ def main(words: Sequence[str] | None = None) -> int:
     scenario.set_defaults(run=scenario_up)
     repositories = commands.add_parser("packages-up", help="serve the vendors' package repositories; JSON")
     repositories.set_defaults(run=packages_up)
+    hub = commands.add_parser("hub-up", help="serve the stand-in for Hugging Face's hub; JSON")
+    hub.set_defaults(run=hub_up)
     commands.add_parser("doctor", help="check this machine").set_defaults(run=doctor.main)
     building = commands.add_parser("images", help="build all images and fill the registry")
     building.add_argument("--os", action="append", choices=SYSTEMS, help="only this node image (may be repeated)")

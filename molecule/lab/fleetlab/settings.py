@@ -24,6 +24,13 @@ PACKAGES = "sglang-fleet-packages"
 PACKAGES_IP = "172.30.0.3"
 PACKAGES_PORT = 8080
 
+HUB = "sglang-fleet-hub"
+HUB_IP = "172.30.0.4"
+HUB_PORT = 8090
+# Where its large files are: another host, as with the real one, for clients send no token there.
+HUB_CDN_IP = "172.30.0.5"
+HUB_CDN_PORT = 8091
+
 AUTO = "auto"  # an address to be chosen
 
 LABEL = "sglang-fleet.lab"

@@ -18,8 +18,8 @@ from sglang_fleet.fleet import FAILED, PLANNED, REFUSED, UNREACHABLE, FleetPlan,
 from sglang_fleet.planning import FleetError, plan_single
 
 PLAN_KEYS = {
-    "model", "model_path", "gpu", "count", "vendor", "memory_mib", "image", "patches", "profile", "layout", "instances",
-    "idle_gpus", "warnings", "reasons",
+    "model", "model_path", "model_class", "gpu", "count", "vendor", "memory_mib", "image", "driver", "patches", "profile", "layout", "instances",
+    "idle_gpus", "warnings", "reasons", "lock",
 }  # fmt: skip
 INSTANCE_KEYS = {
     "name", "gpus", "address", "port", "tp", "ep", "args", "server_args", "environment", "container_options",
@@ -178,6 +178,7 @@ def test_no_such_plan_exits_2_with_an_empty_stdout(face: str, options: list[str]
         (["plan", "--gpu", "H200", "--server-arg", "no-such-flag=1"], "sglang-fleet: --server-arg no-such-flag"),
         (["plan", "--gpu", "H200", "--server-arg", "api-key=secret"], "use fleet_api_key instead"),
         (["plan", "--gpu", "H200", "--cached"], "--cached is for a fleet"),
+        (["plan", "--gpu", "H200", "--no-lock"], "--no-lock is for a fleet"),
         (["plan", "--gpu", "H200", "-l", "x"], "--limit is for a fleet"),
         (["plan", "-i", "x", "--gpu", "H200"], "--gpu is for GPUs without a host"),
         (["plan", "-i", "x", "--count", "8"], "--count is for GPUs without a host"),
@@ -226,7 +227,7 @@ def host(name: str, status: str) -> Host:
 @pytest.mark.parametrize("face", ["table", "json"])
 def test_a_fleets_exit_status(monkeypatch: pytest.MonkeyPatch, statuses: list[str], code: int, face: str) -> None:
     found = FleetPlan({f"host-{number}": host(f"host-{number}", status) for number, status in enumerate(statuses)})
-    monkeypatch.setattr(fleet, "plan_fleet", lambda *_words: found)
+    monkeypatch.setattr(fleet, "plan_fleet", lambda *_words, **_more: found)
     done = plan("-i", "x", "--format", face)
     assert (done.exit_code, done.stderr) == (code, "")
     if face == "json":
@@ -243,8 +244,8 @@ def test_a_fleets_exit_status(monkeypatch: pytest.MonkeyPatch, statuses: list[st
 def test_a_fleets_overrides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
 
-    def keep(*words: Any) -> None:
-        asked.extend(words)
+    def keep(*words: Any, locked: bool) -> None:
+        asked.extend([*words, locked])
         raise FleetError("enough")
 
     monkeypatch.setattr(fleet, "plan_fleet", keep)
@@ -254,13 +255,14 @@ def test_a_fleets_overrides(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert (done.exit_code, done.stderr) == (1, "sglang-fleet: enough\n")
     assert asked == [
         Path("hosts"), "a*", True, {"layout": "2x4", "reasoning_parser": False}, {"gpus": {"H200": {"memory_mib": 196608}}},
+        True,
     ]  # fmt: skip
 
 
 def test_a_wrong_catalogue_file_is_found_before_a_fleet_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(fleet, "plan_fleet", lambda *_words: pytest.fail("the fleet was asked"))
+    monkeypatch.setattr(fleet, "plan_fleet", lambda *_words, **_more: pytest.fail("the fleet was asked"))
     file = tmp_path / "more.yml"
     file.write_text("gpu: {}")
     done = plan("-i", "hosts", "--catalogue", str(file))

@@ -19,6 +19,7 @@ from sglang_fleet.planning import (
     catalogue_of_fleet,
     in_options,
     plan_single,
+    read_patches,
     server_args,
     with_options_named,
 )
@@ -177,3 +178,36 @@ def test_refusal_carries_the_rule() -> None:
         plan_single({"layout": "1x8", "ep": 1}, "H200", 8)
     assert caught.value.rule == "fp8-block"
     assert "set --layout to" in str(caught.value)
+
+
+PATCH = {"name": "ours", "file": "a.py", "action": "comment_line", "line": "@x", "why": "w", "source": "s"}
+
+
+@pytest.mark.parametrize("data", [[PATCH], {"fleet_patches": [PATCH]}])
+def test_patches_of_a_file(tmp_path: Path, data: Any) -> None:
+    file = tmp_path / "patches.yml"
+    file.write_text(yaml.safe_dump(data))
+    assert read_patches(file) == (PATCH,)
+    assert plan_single({"patches": read_patches(file)}, "H200", 8).plan["patches"] == [PATCH]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "cannot read {file}: No such file or directory"),
+        ("", "{file} is empty: it must hold a list of patches"),
+        ("name: x", "{file} holds a dict: it must be a list of patches"),
+    ],
+)
+def test_what_are_no_patches(tmp_path: Path, text: str | None, message: str) -> None:
+    file = tmp_path / "patches.yml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(FleetError) as error:
+        read_patches(file)
+    assert str(error.value) == message.format(file=file)
+
+
+def test_a_patch_that_is_not_right_names_the_option() -> None:
+    with pytest.raises(RefusedError, match=r"^--patches\[0\] has no name"):
+        plan_single({"patches": ({"file": "a.py"},)}, "H200", 8)

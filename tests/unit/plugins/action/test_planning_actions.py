@@ -19,9 +19,11 @@ import yaml
 
 from ansible_collections.sglang.fleet.plugins.action.launch_plan import ARGUMENT_SPEC, gpu_facts
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._lock import lock_digest, make_lock, plan_entry, render_lock
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError
 from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
+from tests.unit.plugins.module_utils.test__lock import IMAGES, MODELS
 
 ROOT = Path(__file__).resolve().parents[4]
 ROLES = ROOT / "roles"
@@ -55,6 +57,8 @@ def test_launch_plan_takes_every_wish() -> None:
         "gpu_memory_mib",
         "catalogue",
         "require_driver",
+        "lock",
+        "weights",
     }
     assert set(Wishes.__dataclass_fields__) <= set(ARGUMENT_SPEC)
     for name, field in Wishes.__dataclass_fields__.items():
@@ -178,6 +182,52 @@ def test_plan_without_a_connection(play: t.Callable[..., Run], check: bool) -> N
     assert result["commands"] == [one["command_line"] for one in instances]
 
 
+def test_the_lock_file_beside_the_inventory(play: t.Callable[..., Run], tmp_path: Path) -> None:
+    """It is found without being named, and a plan that differs from it, or a file that is no lock, fails the host."""
+    catalogue = load_catalogue()
+    entry = plan_entry(make_plan(catalogue, facts_for(catalogue, "H200", 8), Wishes()).to_dict())
+    lock = make_lock({entry["image"]: next(iter(IMAGES.values()))}, MODELS, [entry])
+    (tmp_path / "fleet.lock.yml").write_text(render_lock(lock), "utf-8")
+    (tmp_path / "wrong.lock.yml").write_text("schema: 1", "utf-8")
+
+    def planned(name: str, **variables: t.Any) -> dict[str, t.Any]:
+        # On facts that no host has to give.
+        facts = {"gpu": facts_for(catalogue, "H200", 8), "cacheable": True}
+        return {
+            "name": name,
+            "block": [
+                {"name": f"{name} facts", "ansible.builtin.set_fact": facts},
+                {
+                    "name": f"{name} role",
+                    "ansible.builtin.import_role": {"name": "sglang.fleet.launch_plan"},
+                    "vars": {"launch_plan_gather": False, **variables},
+                },
+            ],
+            "rescue": [{"name": f"{name} failed", "ansible.builtin.debug": {"msg": "{{ ansible_failed_result.msg }}"}}],
+        }
+
+    done = play(
+        [planned("same"), {"name": "same plan", "ansible.builtin.debug": {"msg": "{{ ansible_facts.fleet_plan }}"}}]
+    )
+    plan = done.result("same plan")["msg"]
+    assert plan["lock"]["sha256"] == lock_digest(lock), done.text
+    assert plan["instances"][0]["server_args"]["revision"] == plan["lock"]["weights"]["revision"]
+    done = play(
+        [
+            planned("other", fleet_layout="2x4"),
+            planned("wrong", fleet_lock_file="wrong.lock.yml"),
+            planned("without", fleet_lock_file="", fleet_layout="2x4"),
+            {"name": "without a lock", "ansible.builtin.debug": {"msg": "{{ ansible_facts.fleet_plan.lock is none }}"}},
+            {"name": "mapping", "sglang.fleet.launch_plan": {"gpu": "H200:8", "lock": lock, "weights": "server"}},
+        ]
+    )
+    assert "layout 2x4, locked 1x8" in done.result("other failed")["msg"]
+    assert "the lock wrong.lock.yml is not right" in done.result("wrong failed")["msg"]
+    given = done.result("mapping")["ansible_facts"]["fleet_plan"]["lock"]
+    assert (given["sha256"], given["weights"]) == (lock_digest(lock), None)
+    assert done.result("without a lock")["msg"] is True
+
+
 def test_roles_on_a_host_without_a_gpu(play: t.Callable[..., Run]) -> None:
     done = play(
         [
@@ -219,6 +269,9 @@ EVERY_VARIABLE: dict[str, t.Any] = {
     "sglang_version": "0.5.10.post1",
     "weights_dir": "/data/hf",
     "allow_known_issues": ["a100-fp8"],
+    "patches": [
+        {"name": "ours", "file": "a.py", "action": "replace", "old": "x\n", "new": "y\n", "why": "w", "source": "s"}
+    ],
 }
 
 
@@ -237,7 +290,8 @@ def test_role_carries_every_wish_to_the_plan(play: t.Callable[..., Run]) -> None
         ],
         {f"fleet_{'server_args' if name == 'extra_args' else name}": value for name, value in EVERY_VARIABLE.items()},
     )
-    wishes = Wishes(**{**EVERY_VARIABLE, "allow_known_issues": ("a100-fp8",)})
+    tuples = {name: tuple(EVERY_VARIABLE[name]) for name in ("allow_known_issues", "patches")}
+    wishes = Wishes(**{**EVERY_VARIABLE, **tuples})
     found = done.result("Plan | Plan the servers")["ansible_facts"]["fleet_plan"]
     assert found == json.loads(json.dumps(make_plan(catalogue, facts, wishes).to_dict()))
 

@@ -86,7 +86,7 @@ FAILURES: list[tuple[t.Any, str]] = [
     ),
     (
         {"patches": {"minimax-m2-torch-compile": {"line": "  indented"}}},
-        "fleet_catalogue.patches.minimax-m2-torch-compile: '  indented' does not match '^\\\\S(.*\\\\S)?$'",
+        "fleet_catalogue.patches.minimax-m2-torch-compile.line: '  indented' does not match '^\\\\S(.*\\\\S)?$'",
     ),
     (
         {"vendors": {"intel": {"title": "Intel"}}},

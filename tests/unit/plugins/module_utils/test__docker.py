@@ -103,6 +103,7 @@ def test_the_tagged_images_are_listed() -> None:
     assert docker.images() == [
         {"reference": "lmsysorg/sglang:v1", "id": "sha256:aa", "digest": "sha256:dd"},
         {"reference": "sglang-fleet/patched:aa-bb", "id": "sha256:cc", "digest": ""},
+        {"reference": "lmsysorg/sglang@sha256:ab", "id": "sha256:ff", "digest": "sha256:ab"},
     ]
 
 

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts
+from ansible_collections.sglang.fleet.plugins.module_utils._gpu import Driver, GpuFacts, architecture_of
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_amd import parse_properties
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import Holder
 from tests.unit.plugins.module_utils.fixtures.gpu.host import (
@@ -51,6 +51,7 @@ def test_amd_node(host: Host) -> None:
         "holders": [],
         "hidden": [],
         "problems": [],
+        "architecture": "",
     }
     assert devices[0] == {
         "index": 0,
@@ -117,6 +118,7 @@ def test_nvidia_node(host: Host) -> None:
         "holders": [],
         "hidden": [],
         "problems": [],
+        "architecture": "",
     }
     assert [device["nodes"] for device in devices] == [[f"/dev/nvidia{index}"] for index in range(8)]
     assert [device["uuid"] for device in devices] == [uuid(index) for index in range(8)]
@@ -372,3 +374,12 @@ def test_near_gpus_have_a_name(host: Host, pci_id: str, name: str, memory: int) 
     host.nvidia(1, pci_id=pci_id, driver=None)
     facts = host.facts()
     assert (facts.model, facts.memory_mib, facts.unknown) == (name, memory, [])
+
+
+def test_architectures() -> None:
+    assert [architecture_of(name) for name in ("x86_64", "aarch64", "amd64", "ppc64le")] == [
+        "amd64",
+        "arm64",
+        "amd64",
+        "ppc64le",
+    ]

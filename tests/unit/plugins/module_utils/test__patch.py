@@ -114,14 +114,141 @@ def test_a_patch_that_does_not_fit_fails_by_name_and_changes_nothing(
 
 
 def test_an_unknown_action_names_those_that_exist(tree: Path) -> None:
-    with pytest.raises(_patch.PatchError, match=r"action `delete` is not one of comment_line, rename\."):
+    with pytest.raises(_patch.PatchError, match=r"action `delete` is not one of comment_line, rename, replace\."):
         _patch.apply_patches(str(tree), [{"name": "x", "action": "delete", "file": "y"}])
 
 
-def test_a_result_that_is_no_python_is_refused(tree: Path) -> None:
-    (tree / "srt/models/minimax_m2.py").write_text(f"def f(:\n{LINE}\n")
-    with pytest.raises(SyntaxError):
-        _patch.apply_patches(str(tree), [COMMENT])
+MODEL = "srt/models/minimax_m2.py"
+
+
+def replace(old: str, new: str, name: str = "swap", file: str = MODEL) -> dict[str, Any]:
+    return {"name": name, "action": "replace", "file": file, "old": old, "new": new}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "wanted"),
+    [
+        pytest.param(
+            "return x", "return x + 1", SOURCE.replace("return x", "return x + 1"), id="the new text has the old"
+        ),
+        pytest.param("return x\n", "return 2\n", SOURCE.replace("return x", "return 2"), id="another text"),
+        pytest.param(
+            f"{LINE}\ndef f(x):\n",
+            "def f(x):\n    x = 2\n",
+            SOURCE.replace(f"{LINE}\n", "").replace("(x):\n", "(x):\n    x = 2\n"),
+            id="several lines",
+        ),
+        pytest.param(f"{LINE}\n", "", SOURCE.replace(f"{LINE}\n", ""), id="a text taken out"),
+        pytest.param(
+            "y = 1", r"y = r'\1 \g<0> \0'", SOURCE.replace("y = 1", r"y = r'\1 \g<0> \0'"), id="to the letter"
+        ),
+    ],
+)
+def test_a_text_is_replaced(tree: Path, old: str, new: str, wanted: str) -> None:
+    assert _patch.apply_patches(str(tree), [replace(old, new)]) == [{"name": "swap", "outcome": "applied"}]
+    assert snapshot(tree) == {"srt/models/transformers.py": "x = 1\n", MODEL: wanted}
+
+
+def test_an_added_text_is_added_once(tree: Path) -> None:
+    patch = replace("import torch\n", "import torch\nimport math\n")
+    _patch.apply_patches(str(tree), [patch])
+    before = snapshot(tree)
+    assert _patch.apply_patches(str(tree), [patch]) == [{"name": "swap", "outcome": "already"}]
+    assert snapshot(tree) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        pytest.param(
+            "return z", "return 1", "the text `return z` exactly once in {file}, found it 0 times.", id="not there"
+        ),
+        pytest.param("x", "z", "the text `x` exactly once in {file}, found it 2 times.", id="twice"),
+        pytest.param(
+            "return z\n\nclass B",
+            "pass",
+            "the text `return z …` exactly once in {file}, found it 0 times.",
+            id="two lines",
+        ),
+        # Not taken for a patched file: any file of another version may have the new text.
+        pytest.param(
+            "return z",
+            "return x",
+            "the text `return z` exactly once in {file}, found it 0 times.",
+            id="the new text is there",
+        ),
+        pytest.param(
+            "x", "(x)", "the text `x` exactly once in {file}, found it 2 times.", id="once in the new, once alone"
+        ),
+    ],
+)
+def test_a_text_that_is_not_there_once_is_refused(tree: Path, old: str, new: str, found: str) -> None:
+    before = snapshot(tree)
+    with pytest.raises(_patch.PatchError) as error:
+        _patch.apply_patches(str(tree), [replace(old, new)])
+    hint = " Its new text is there." if new in SOURCE and new.strip() else ""
+    assert str(error.value) == "patch swap: expected " + found.replace("{file}", MODEL) + hint + MISFIT
+    assert snapshot(tree) == before
+
+
+def test_patches_build_on_those_before_them(tree: Path) -> None:
+    """A renamed file by its new name, a changed one as it is changed; neither is there when the first is looked at."""
+    patches = [
+        RENAME,
+        replace("x = 1", "x = 2", "one", "srt/models/hf.py"),
+        replace("x = 2", "x = 3", "two", "srt/models/hf.py"),
+    ]
+    _patch.apply_patches(str(tree), patches)
+    assert snapshot(tree) == {"srt/models/hf.py": "x = 3\n", MODEL: SOURCE}
+
+
+def test_a_renamed_file_keeps_its_mode(tree: Path) -> None:
+    (tree / "srt/models/transformers.py").chmod(0o755)
+    _patch.apply_patches(str(tree), [RENAME, replace("x = 1", "x = 2", "one", "srt/models/hf.py")])
+    assert (tree / "srt/models/hf.py").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("patches", "message"),
+    [
+        pytest.param(
+            [RENAME, replace("return x", "return (x")],
+            f"patch swap: {MODEL} would not compile any more, line 6: '(' was never closed."
+            " Correct the patch; nothing was changed.",
+            id="one patch",
+        ),
+        pytest.param(
+            [COMMENT, replace("return x", "return )x")],
+            f"patch comment, swap: {MODEL} would not compile any more, line 6: unmatched ')'."
+            " Correct the patch; nothing was changed.",
+            id="all patches of the file are named",
+        ),
+        pytest.param(
+            [replace("x = 1", "x = = 1", file="srt/models/transformers.py"), RENAME],
+            "patch swap, rename: srt/models/hf.py would not compile any more, line 1: invalid syntax."
+            " Correct the patch; nothing was changed.",
+            id="under its new name",
+        ),
+    ],
+)
+def test_a_result_that_is_no_python_is_refused_by_name(tree: Path, patches: list[dict[str, Any]], message: str) -> None:
+    before = snapshot(tree)
+    with pytest.raises(_patch.PatchError) as error:
+        _patch.apply_patches(str(tree), patches)
+    assert str(error.value) == message
+    assert snapshot(tree) == before
+
+
+def test_what_is_no_python_is_not_compiled(tree: Path) -> None:
+    (tree / "kernel.cu").write_text("int x = 1;\n")
+    _patch.apply_patches(str(tree), [replace("x = 1", "x = 2", file="kernel.cu")])
+    assert (tree / "kernel.cu").read_text() == "int x = 2;\n"
+
+
+def test_a_file_that_is_no_text_is_refused(tree: Path) -> None:
+    (tree / "blob.bin").write_bytes(b"\xff\xfe")
+    with pytest.raises(_patch.PatchError, match=r"^patch swap: blob.bin is no UTF-8 text; nothing was changed\.$"):
+        _patch.apply_patches(str(tree), [replace("a", "b", file="blob.bin")])
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,24 @@ def pinned(planned: dict[str, Any], _node: dict[str, Any]) -> None:
     planned["image"]["reference"] = "mirror.example.com:5000/sglang"
 
 
+def other_digest(planned: dict[str, Any], node: dict[str, Any]) -> None:
+    """The same reference, and another image."""
+    planned["lock"] = {"image": {"digest": "sha256:" + "b" * 64}}
+    node["state"]["image"]["digest"] = "sha256:" + "a" * 64
+
+
+def same_digest(planned: dict[str, Any], node: dict[str, Any]) -> None:
+    """What the lock gave counts more than what the engine called it."""
+    other_digest(planned, node)
+    node["state"]["lock"] = {"image_digest": "sha256:" + "b" * 64}
+
+
+def unknown_digest(planned: dict[str, Any], node: dict[str, Any]) -> None:
+    """An image that was applied without a digest, as one that was built on the node."""
+    other_digest(planned, node)
+    node["state"]["image"]["digest"] = None
+
+
 def other_gpus(planned: dict[str, Any], _node: dict[str, Any]) -> None:
     planned["instances"][0]["gpus"] = [0, 2, 4, 6]
     planned["instances"][0]["container_options"][1] = "--device=/dev/nvidia2"
@@ -165,6 +183,9 @@ ROWS: list[tuple[str, Change, str, str]] = [
         "restart",
         "restart: image lmsysorg/sglang:v0.5.10.post1→mirror.example.com:5000/sglang",
     ),
+    ("digest", other_digest, "restart", "restart: image v0.5.10.post1 aaaaaaaaaaaa→bbbbbbbbbbbb"),
+    ("same digest", same_digest, "none", "same"),
+    ("unknown digest", unknown_digest, "none", "same"),
     (
         "patches",
         lambda planned, _node: planned.update(patches=[{"name": "two"}]),

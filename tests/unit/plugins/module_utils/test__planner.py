@@ -460,11 +460,13 @@ def test_to_dict_is_plain_data() -> None:
     assert list(plan) == [
         "model",
         "model_path",
+        "model_class",
         "gpu",
         "count",
         "vendor",
         "memory_mib",
         "image",
+        "driver",
         "patches",
         "profile",
         "layout",
@@ -472,6 +474,7 @@ def test_to_dict_is_plain_data() -> None:
         "idle_gpus",
         "warnings",
         "reasons",
+        "lock",
     ]
     assert list(plan["instances"][0]) == [
         "name",
@@ -502,3 +505,23 @@ def test_to_dict_is_plain_data() -> None:
         "message": "licence of MiniMax-M2.1: modified MIT",
         "url": None,
     }
+
+
+# Patches.
+OURS = {"name": "ours", "file": "a.py", "action": "comment_line", "line": "@x", "why": "w", "source": "s"}
+
+
+def test_an_operators_patches_come_after_the_images() -> None:
+    plan = plan_for("MI300X", 4, model="M2.1", patches=(OURS,))
+    assert [patch["name"] for patch in plan.patches] == ["transformers-module-name", "minimax-m2-torch-compile", "ours"]
+    assert plan.patches[-1] == OURS
+    assert plan_for("H200", 8, patches=(OURS,)).patches == [OURS]
+
+
+def test_an_operators_patch_that_is_not_right_is_refused() -> None:
+    wrong = {**OURS, "name": "minimax-m2-torch-compile"}
+    rule, text = refusal(lambda: plan_for("MI300X", 4, model="M2.1", patches=(wrong,)))
+    assert rule is None
+    assert text.startswith(
+        "fleet_patches[0] has the name minimax-m2-torch-compile, which is that of a patch of the image's"
+    )

@@ -306,6 +306,31 @@ def test_a_line_is_taken_to_the_letter(tmp_path: Path, line: str) -> None:
     assert file.read_text("utf-8") == f"#{line}\n\t#{line} \n{near}\n{line} # more\n"
 
 
+def test_a_text_is_replaced_to_the_letter(tmp_path: Path) -> None:
+    """The same as in a derived image, over lines and whatever a shell makes of the characters."""
+    old, new = "if a:\n    return 'it\\'s $x'\n", "# `b` \\1 &\n"
+    patch = {"name": "p", "file": "a.py", "action": "replace", "old": old, "new": new}
+    for folder in ("shell", "image"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.py").write_text(f"x = 1\n{old}y = 2\r\n", "utf-8")
+    done = subprocess.run(["bash", "-c", patch_command(patch, str(tmp_path / "shell"))], check=False)
+    assert done.returncode == 0
+    apply_patches(str(tmp_path / "image"), [patch])
+    assert contents(tmp_path / "shell") == contents(tmp_path / "image") == {"a.py": f"x = 1\n{new}y = 2\n"}
+
+
+@pytest.mark.parametrize("text", ["z = 1\n", "x = 1\nx = 1\n"])
+def test_a_text_that_is_not_there_once_stops_the_shell(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.py").write_text(text, "utf-8")
+    patch = {"name": "p", "file": "a.py", "action": "replace", "old": "x = 1", "new": "x = 2"}
+    done = subprocess.run(
+        ["bash", "-c", patch_command(patch, str(tmp_path))], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "the text to replace is there" in done.stderr
+    assert (tmp_path / "a.py").read_text("utf-8") == text
+
+
 def test_an_unknown_action_is_no_command() -> None:
     with pytest.raises(ValueError, match=r"^patch p: unknown action wipe$"):
         patch_command({"name": "p", "file": "a.py", "action": "wipe"}, "/x")
@@ -335,6 +360,7 @@ EVERY_WISH: dict[str, t.Any] = {
     "sglang_version": "0.5.10.post1",
     "weights_dir": "/data/hf",
     "allow_known_issues": ("a100-fp8",),
+    "patches": ({"name": "ours", "file": "a.py", "action": "comment_line", "line": "@x", "why": "w", "source": "s"},),
 }
 
 
@@ -357,7 +383,8 @@ def test_inventory_of_every_wish() -> None:
         "fleet_image: mirror.example:5000/sglang:v1\n"
         'fleet_sglang_version: "0.5.10.post1"\n'
         "fleet_weights_dir: /data/hf\n"
-        'fleet_allow_known_issues: ["a100-fp8"]'
+        'fleet_allow_known_issues: ["a100-fp8"]\n'
+        'fleet_patches: [{"name": "ours", "file": "a.py", "action": "comment_line", "line": "@x", "why": "w", "source": "s"}]'
     )
 
 
@@ -366,8 +393,8 @@ def read_back(text: str) -> Wishes:
     values = {name.removeprefix("fleet_"): value for name, value in yaml.safe_load(text).items()}
     if "server_args" in values:
         values["extra_args"] = values.pop("server_args")
-    if "allow_known_issues" in values:
-        values["allow_known_issues"] = tuple(values["allow_known_issues"])
+    for name in {"allow_known_issues", "patches"} & set(values):
+        values[name] = tuple(values[name])
     return Wishes(**values)
 
 

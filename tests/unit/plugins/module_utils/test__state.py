@@ -11,6 +11,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._state import (
     applied_state,
     digest,
     gates_due,
+    previous_state,
     servers_due,
     without,
 )
@@ -75,6 +76,21 @@ def test_without_facts_every_server_is_tested() -> None:
     assert gates_due([ZERO], None, {}) == [ZERO]
 
 
+WEIGHTS = {"repository": "MiniMaxAI/MiniMax-M2.7", "revision": "a" * 40, "bytes": 1, "files": []}
+
+
+@pytest.mark.parametrize(("weights", "revision"), [(WEIGHTS, "a" * 40), (None, None)])
+def test_the_state_says_what_was_locked(weights: dict[str, Any] | None, revision: str | None) -> None:
+    lock = {"sha256": "c" * 64, "image": {"digest": "sha256:dd", "ids": ["sha256:aa"]}, "weights": weights}
+    state = applied_state({**PLAN, "lock": lock}, IMAGE, ["health"])
+    assert state["lock"] == {"sha256": "c" * 64, "image_digest": "sha256:dd", "revision": revision}
+
+
+@pytest.mark.parametrize("more", [{}, {"lock": None}])
+def test_without_a_lock_the_state_has_none(more: dict[str, Any]) -> None:
+    assert "lock" not in applied_state({**PLAN, **more}, IMAGE, ["health"])
+
+
 def test_the_state_says_what_is_applied() -> None:
     state = applied_state(PLAN, IMAGE, ["health", "chat"])
     assert {key: state[key] for key in ("schema", "model", "image", "patches")} == {
@@ -101,6 +117,33 @@ def test_what_starts_anew_has_no_record() -> None:
     assert list(without(state, ["0"])["instances"]) == ["1"]
     assert without(state, []) == state
     assert without({}, ["0"]) == {}
+
+
+def state_of(image: str, **digests: str) -> dict[str, Any]:
+    """A record of instances and their digests."""
+    instances = {name.lstrip("i"): {"digest": value, "gates": ["health"]} for name, value in digests.items()}
+    return {"schema": 1, "image": {"id": image}, "instances": instances}
+
+
+A, B, C = state_of("a", i0="1", i1="2"), state_of("b", i0="1", i1="2"), state_of("a", i0="3", i1="2")
+
+
+@pytest.mark.parametrize(
+    ("found", "new", "previous"),
+    [
+        pytest.param({}, A, {}, id="the first"),
+        pytest.param(A, A, {}, id="the same again"),
+        pytest.param(A, B, A, id="another image"),
+        pytest.param(A, C, A, id="another plan"),
+        pytest.param(A, state_of("a", i0="1"), A, id="an instance less"),
+        pytest.param(without(A, ["0", "1"]), B, A, id="taken back before"),
+        pytest.param(without(without(A, ["0"]), ["0", "1"]), B, A, id="taken back twice, for what came between failed"),
+        pytest.param(without(A, ["0"]), A, {}, id="started anew as it was"),
+        pytest.param({**A, "instances": {}, "image": {"id": "b"}}, A, {}, id="a record of old, taken back"),
+    ],
+)
+def test_the_state_to_go_back_to(found: dict[str, Any], new: dict[str, Any], previous: dict[str, Any]) -> None:
+    assert previous_state(found, new) == previous
 
 
 def test_an_ipv6_endpoint_is_a_url() -> None:
