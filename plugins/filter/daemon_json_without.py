@@ -3,7 +3,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Callable
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _daemon_json
@@ -15,8 +14,8 @@ version_added: 0.1.0
 author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
-  - What was changed since by somebody else stays.
-positional: _input, ours
+  - What was changed since by somebody else stays, and what the role had put something else in the place of comes back.
+positional: _input, ours, before
 options:
   _input:
     description: The options as they are.
@@ -26,6 +25,9 @@ options:
     description: What the role added, as it recorded it.
     type: dict
     required: true
+  before:
+    description: What stood in the place of it, as it recorded it.
+    type: dict
 """
 
 EXAMPLES = r"""
@@ -44,5 +46,5 @@ _value:
 class FilterModule:
     """Docker's options as they would be without us."""
 
-    def filters(self) -> dict[str, Callable[[Mapping[str, Any], Mapping[str, Any]], dict[str, Any]]]:
+    def filters(self) -> dict[str, Callable[..., dict[str, Any]]]:
         return {"daemon_json_without": _daemon_json.without}

@@ -135,7 +135,7 @@ def only_missing(config: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[s
 
 
 def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """What a merge has added or changed, for `without` to take away again; of a changed value only the new one."""
+    """What a merge has added or changed, for `without` to take away again; of a changed value the new one."""
     result: dict[str, Any] = {}
     for key, value in after.items():
         there = before.get(key)
@@ -150,15 +150,46 @@ def added(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def without(config: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """The options without what we added, where it is still as we wrote it."""
+def replaced(
+    before: Mapping[str, Any], after: Mapping[str, Any], ours: Mapping[str, Any], known: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The values that a merge has put others in the place of: for `without` to put back.
+
+    ours, known: what earlier merges added and replaced. A value of ours is no original.
+    """
     result: dict[str, Any] = {}
+    for key, value in after.items():
+        there = before.get(key)
+        if key not in before or there == value:
+            continue
+        if isinstance(there, Mapping) and isinstance(value, Mapping):
+            nested = (found if isinstance(found, Mapping) else {} for found in (ours.get(key), known.get(key)))
+            inner = replaced(there, value, *nested)
+            if inner:
+                result[key] = inner
+        elif isinstance(there, list) and isinstance(value, list):
+            continue  # lists only grow
+        elif key in ours and there == ours[key]:
+            if key in known:
+                result[key] = copy.deepcopy(known[key])
+        else:
+            result[key] = copy.deepcopy(there)
+    return result
+
+
+def without(
+    config: Mapping[str, Any], ours: Mapping[str, Any], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The options without what we added, where it is still as we wrote it; what stood there before is put back."""
+    result: dict[str, Any] = {}
+    originals = before or {}
     for key, value in config.items():
         mine = ours.get(key)
         if key not in ours:
             result[key] = value
         elif isinstance(value, Mapping) and isinstance(mine, Mapping):
-            rest = without(value, mine)
+            original = originals.get(key)
+            rest = without(value, mine, original if isinstance(original, Mapping) else None)
             if rest:
                 result[key] = rest
         elif isinstance(value, list) and isinstance(mine, list):
@@ -167,12 +198,17 @@ def without(config: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any
                 result[key] = rest_
         elif value != mine:
             result[key] = value
+        elif key in originals:
+            result[key] = copy.deepcopy(originals[key])
     return result
 
 
 def conflicts(config: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """Options that stand in the file and on dockerd's command line: it refuses to start with any such."""
-    return sorted(set(config) & set(given))
+    """Options that stand in the file and on dockerd's command line: it refuses to start with any such.
+
+    But for runtimes, which it takes from both (moby, daemon/config: skipDuplicates).
+    """
+    return sorted((set(config) & set(given)) - {"runtimes"})
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

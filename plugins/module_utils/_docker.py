@@ -40,7 +40,7 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "this user may not use Docker; run with become, or add the user to the group docker",
     ),
     (
-        ("cannot connect to the docker daemon", "is the docker daemon running"),
+        ("cannot connect to the docker daemon", "failed to connect to the docker api", "is the docker daemon running"),
         "stopped",
         "the Docker engine does not run; start it with `systemctl start docker` and look at `journalctl -u docker`",
     ),

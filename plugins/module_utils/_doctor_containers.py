@@ -20,7 +20,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._doctor_files import 
 from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import list_dir, read
 from ansible_collections.sglang.fleet.plugins.module_utils._systemd import parse_show
 
-_LOST: t.Final = "Failed to initialize NVML: Unknown Error"
+LOST: t.Final = "Failed to initialize NVML: Unknown Error"
 _GPU_NODE: t.Final = re.compile(r"/dev/(?:nvidia\d+|nvidiactl|nvidia-uvm|kfd|dri/renderD\d+)")
 
 
@@ -123,7 +123,7 @@ class Containers:
         text = self.clock.text(
             "journalctl", f"--unit={unit}", since, "--no-pager", "--quiet", "--output=short-iso", "--lines=2000"
         )
-        lines = [line for line in text.splitlines() if _LOST in line]
+        lines = [line for line in text.splitlines() if LOST in line]
         return lines[-1].split(" ", 1)[0] if lines else None
 
 

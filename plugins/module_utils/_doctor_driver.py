@@ -32,6 +32,8 @@ _PARTS: t.Final = {
     "disks": "the disks",
     "weights": "the folder of the weights",
 }
+#: What a deployment mends of a driver that stays (module driver_plan); one of NVIDIA's .run file is not touched.
+_DEPLOY: t.Final = "or deploy, which does it where the driver is from packages and fleet_driver is not keep"
 _MODULE: t.Final = {"amd": "amdgpu", "nvidia": "nvidia"}
 
 
@@ -170,21 +172,35 @@ def branch(snapshot: Snapshot, known: Known) -> t.Iterator[Finding]:
             )
 
 
-def fabric_manager(snapshot: Snapshot) -> t.Iterator[Finding]:
-    """NVSwitches on the host's PCI bus need it, at exactly the driver's version (gpu-operator#544)."""
-    switches = snapshot["host"]["nvswitches"]
+def fabric_manager(snapshot: Snapshot, known: Known) -> t.Iterator[Finding]:
+    """NVSwitches need it, at exactly the driver's version (gpu-operator#544); those of NVLink 5 are not on the PCI bus."""
     gpu = snapshot["gpu"]
-    if not switches or gpu["vendor"] != "nvidia" or not gpu["driver"]["loaded"]:
+    manager = (snapshot.get("nvidia") or {}).get("fabric_manager")
+    if gpu["vendor"] != "nvidia" or not gpu["driver"]["loaded"] or manager is None:
         return
-    manager = (snapshot.get("nvidia") or {}).get("fabric_manager") or {}
+    boards = known.catalogue.data["drivers"]["nvidia"]["gpus"]
+    nvlink5 = gpu["count"] > 1 and boards.get(gpu["model"], {}).get("nvlink5", False)
+    if not snapshot["host"]["nvswitches"] and not nvlink5:
+        return
+    switches = (
+        "the NVSwitches of NVLink 5" if nvlink5 else f"{snapshot['host']['nvswitches']} NVSwitches on the PCI bus"
+    )
     unit, version, driver = manager.get("unit") or {}, manager.get("version"), gpu["driver"]["version"]
+    if nvlink5 and not snapshot["host"].get("nvlsm", True):
+        yield Finding(
+            "nvlsm-missing",
+            ERROR,
+            "NVLink's subnet manager is missing, without which Fabric Manager cannot set up NVLink 5",
+            f"{gpu['count']} x {gpu['model']}; no package nvlsm, no /opt/nvidia/nvlsm/sbin/nvlsm",
+            f"install nvlsm and infiniband-diags from NVIDIA's repository and restart nvidia-fabricmanager; {_DEPLOY}",
+        )
     if unit.get("LoadState") != "loaded" and version is None:
         yield Finding(
             "fabric-manager-missing",
             ERROR,
             "the host has NVSwitches and no Fabric Manager: CUDA fails with error 802, system not yet initialized",
-            f"{switches} NVSwitches on the PCI bus; no unit nvidia-fabricmanager.service, no nv-fabricmanager",
-            f"install the Fabric Manager of version {driver} and start it, or deploy, which does it",
+            f"{switches}; no unit nvidia-fabricmanager.service, no nv-fabricmanager",
+            f"install the Fabric Manager of version {driver} and start it; {_DEPLOY}",
         )
         return
     if version is not None and driver is not None and version != driver:
@@ -193,7 +209,7 @@ def fabric_manager(snapshot: Snapshot) -> t.Iterator[Finding]:
             ERROR,
             "Fabric Manager is not of the driver's version, and refuses to run with it",
             f"Fabric Manager {version}, driver {driver}",
-            f"install Fabric Manager {driver}, hold both packages, and restart nvidia-fabricmanager; or deploy",
+            f"install Fabric Manager {driver}, hold both packages, and restart nvidia-fabricmanager; {_DEPLOY}",
         )
     if unit.get("ActiveState") != "active":
         result = unit.get("Result", "")
@@ -202,20 +218,22 @@ def fabric_manager(snapshot: Snapshot) -> t.Iterator[Finding]:
             "fabric-manager-stopped",
             ERROR,
             "Fabric Manager does not run, although the host has NVSwitches",
-            f"nvidia-fabricmanager.service is {unit.get('ActiveState') or 'not loaded'}{why}; {switches} NVSwitches",
+            f"nvidia-fabricmanager.service is {unit.get('ActiveState') or 'not loaded'}{why}; {switches}",
             "run `systemctl enable --now nvidia-fabricmanager`; where it fails, `journalctl -u nvidia-fabricmanager` says why",
         )
 
 
 def nouveau(snapshot: Snapshot) -> t.Iterator[Finding]:
     if snapshot["host"]["modules"].get("nouveau", {}).get("loaded"):
+        # With NVIDIA's own beside it, it has some other card, or GPUs that a driver's installation would not free.
+        alone = not snapshot["gpu"]["driver"]["loaded"]
         yield Finding(
             "nouveau-loaded",
             ERROR,
             "the kernel's own driver nouveau is loaded, which keeps NVIDIA's from its GPUs",
             "/sys/module/nouveau is there",
             "blacklist it (`blacklist nouveau`, `options nouveau modeset=0` in /etc/modprobe.d), build the initramfs anew and "
-            "reboot; or deploy, which does it",
+            "reboot" + (f"; {_DEPLOY}" if alone else ""),
         )
 
 
@@ -264,9 +282,8 @@ DRIVER_CHECKS: t.Final[tuple[Check, ...]] = (
     unexamined,
     present,
     mismatch,
-    fabric_manager,
     nouveau,
     dkms,
     unknown,
 )
-DRIVER_CHECKS_KNOWING: t.Final[tuple[KnowingCheck, ...]] = (branch,)
+DRIVER_CHECKS_KNOWING: t.Final[tuple[KnowingCheck, ...]] = (branch, fabric_manager)

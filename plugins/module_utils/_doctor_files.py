@@ -19,8 +19,9 @@ from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import li
 
 #: How every file begins that this collection writes.
 _OURS: t.Final = "# Written by sglang.fleet"
-#: What hides GPUs; no other variable of an environment is looked at.
-_VISIBLE: t.Final = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
+#: What hides GPUs from CUDA and HIP (docs.nvidia.com CUDA environment variables; rocm.docs.amd.com GPU isolation). No
+#: other variable of an environment is looked at.
+VISIBLE: t.Final = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL")
 
 
 def instances(root: str, config_dir: str) -> list[dict[str, t.Any]]:
@@ -85,7 +86,7 @@ def visible(lines: t.Iterable[str]) -> dict[str, str]:
     for line in lines:
         name, sign, value = line.strip().partition("=")
         name = name[len("export ") :].strip() if name.startswith("export ") else name
-        if sign and name in _VISIBLE:
+        if sign and name in VISIBLE:
             found[name] = value.strip("\"'")
     return found
 

@@ -154,6 +154,15 @@ def kernel_log(snapshot: Snapshot) -> t.Iterator[Finding]:
 
 def _xid_finding(kind: str, number: int, events: _Events) -> Finding:
     mild = kind == "Xid" and number in MILD_XIDS
+    # The switch's driver says of each SXid whether it ends the work of a GPU (Fabric Manager User Guide, SXid errors).
+    if kind == "SXid" and all("Non-fatal" in line for line in events.lines):
+        return Finding(
+            "xid-errors",
+            WARN,
+            f"the kernel log has SXid {number}, which the NVSwitch's driver calls non-fatal",
+            events.span(),
+            "nothing, where it stays rare; where it comes again and again, reboot the host and have the board looked at",
+        )
     return Finding(
         "xid-errors",
         WARN if mild else ERROR,

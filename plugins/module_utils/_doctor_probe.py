@@ -53,7 +53,11 @@ _LIBRARIES: t.Final = (
     "usr/lib64",
 )
 
-_NO_HOST: t.Final = {"kernel": "", "headers": True, "dkms": [], "modules": {}, "nvswitches": 0, "fabric_managers": {}}
+_NVLSM: t.Final = "opt/nvidia/nvlsm/sbin/nvlsm"
+
+_NO_HOST: t.Final = {
+    "kernel": "", "headers": True, "dkms": [], "modules": {}, "nvswitches": 0, "nvlsm": True, "fabric_managers": {},
+}  # fmt: skip
 
 
 class Clock:
@@ -192,7 +196,8 @@ def _host(root: str, clock: Clock) -> dict[str, t.Any]:
     host = read_host(root, clock.ask).to_dict()
     kept = ("kernel", "headers", "dkms", "modules", "nvswitches")
     managers = {name: version for name, version in host["packages"].items() if "fabricmanager" in name}
-    return {**{name: host[name] for name in kept}, "fabric_managers": managers}
+    nvlsm = "nvlsm" in host["packages"] or os.path.exists(os.path.join(root, _NVLSM))
+    return {**{name: host[name] for name in kept}, "nvlsm": nvlsm, "fabric_managers": managers}
 
 
 def _nvidia(root: str, clock: Clock) -> dict[str, t.Any]:

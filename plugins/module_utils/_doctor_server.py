@@ -19,15 +19,9 @@ from ansible_collections.sglang.fleet.plugins.module_utils._doctor_common import
     Snapshot,
     some,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._doctor_containers import LOST
+from ansible_collections.sglang.fleet.plugins.module_utils._doctor_files import VISIBLE
 
-#: What hides GPUs from CUDA and HIP (docs.nvidia.com CUDA environment variables; rocm.docs.amd.com GPU isolation).
-VISIBILITY: t.Final = (
-    "CUDA_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES",
-    "ROCR_VISIBLE_DEVICES",
-    "GPU_DEVICE_ORDINAL",
-)
-_LOST: t.Final = "Failed to initialize NVML: Unknown Error"
 #: systemd starts a crashed server anew after five seconds; so many starts in so short a time are a loop.
 _LOOP_STARTS, _LOOP_SECONDS = 3, 15 * 60
 #: A server may take this long to load its weights before its silence is an error; the first start fetches them too.
@@ -106,7 +100,7 @@ def visibility(snapshot: Snapshot) -> t.Iterator[Finding]:
             continue
         expected = _gpus_of(snapshot, container)
         for name, value in sorted(container["environment"].items()):
-            if name in VISIBILITY and hides(value, expected):
+            if name in VISIBLE and hides(value, expected):
                 yield Finding(
                     "gpus-invisible",
                     ERROR,
@@ -116,7 +110,7 @@ def visibility(snapshot: Snapshot) -> t.Iterator[Finding]:
                 )
     for where, environment in sorted((snapshot.get("environments") or {}).items()):
         for name, value in sorted(environment.items()):
-            if name in VISIBILITY and hides(value, snapshot["gpu"]["count"]):
+            if name in VISIBLE and hides(value, snapshot["gpu"]["count"]):
                 yield Finding(
                     "gpus-invisible",
                     WARN,
@@ -161,7 +155,7 @@ def lost_gpus(snapshot: Snapshot) -> t.Iterator[Finding]:
         if gone:
             why.append(f"{some(gone, 2)} is no longer in its /dev")
         if container["said_lost"]:
-            why.append(f"it said {_LOST!r}, last at {container['said_lost']}")
+            why.append(f"it said {LOST!r}, last at {container['said_lost']}")
         if why:
             yield Finding(
                 "gpu-lost",

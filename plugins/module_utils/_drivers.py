@@ -15,6 +15,7 @@ import typing as t
 from dataclasses import asdict, dataclass, field
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import DriverFloor
+from ansible_collections.sglang.fleet.plugins.module_utils._packages import upstream
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import any_of, version_key
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "DriverPlan",
     "accepted",
     "any_of",
+    "epel",
     "floor_text",
     "of_branch",
     "system_of",
@@ -40,9 +42,10 @@ class DriverPlan:
 
     action: none, install or upgrade. reason: why, in a sentence. version: the driver that is there, or None where the
     repository decides. repositories, packages, hold and remove are host_packages' own arguments; downgrade: whether an
-    older version was asked for. headers: packages of the host's own sources that go first. files_first are written
-    before the packages, files after. expect: kernel modules that must be loaded in the end, with their version, None
-    for any. reboot_reasons: why a reboot is due, as things stand. complete: whether an earlier run came to its end.
+    older version was asked for. before: packages of the host's own sources that go first, in a transaction of their own;
+    headers: those that go with the driver's. kernels: those that DKMS builds for. files_first are written before the
+    packages, files after. expect: kernel modules that must be loaded in the end, with their version, None
+    for any. reboot_reasons: why a reboot is due, as things stand.
     """
 
     vendor: str
@@ -53,7 +56,9 @@ class DriverPlan:
     version: str | None = None
     modules: str | None = None
     repositories: list[dict[str, t.Any]] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
     headers: list[str] = field(default_factory=list)
+    kernels: list[str] = field(default_factory=list)
     packages: list[dict[str, str]] = field(default_factory=list)
     hold: list[str] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
@@ -79,12 +84,6 @@ def system_of(os: t.Mapping[str, str]) -> str:
     return f"{os.get('id', '')}-{os.get('version_id', '')}"
 
 
-def upstream(version: str) -> str:
-    """A package's version without epoch and revision: 3:580.95.05-1.el9 is 580.95.05."""
-    text = version.split(":", 1)[-1]
-    return text.rsplit("-", 1)[0] if "-" in text else text
-
-
 def of_branch(version: str, branch: str) -> bool:
     return version == branch or version.startswith(f"{branch}.")
 
@@ -107,3 +106,20 @@ def digits(text: str) -> str:
     """The branch in a title: NVIDIA 580 is 580."""
     found = re.search(r"\d+(?:\.\d+)*", text)
     return found.group(0) if found else ""
+
+
+def epel(host: t.Mapping[str, t.Any]) -> list[str]:
+    """What enables EPEL, which has DKMS, on a system of the RHEL family without DKMS. Raises DriverError."""
+    os = host["os"]
+    release = f"oracle-epel-release-el{os['version_id'].split('.')[0]}" if os["id"] == "ol" else "epel-release"
+    if {"dkms", release} & set(host["packages"]):
+        return []
+    if os["id"] in ("centos", "rocky", "almalinux", "ol"):
+        return [release]
+    major = os["version_id"].split(".")[0]
+    raise DriverError(
+        "the driver's modules are built by dkms, which is in EPEL, and this system has neither dkms nor EPEL, nor a package "
+        "that enables it. Run `subscription-manager repos --enable codeready-builder-for-rhel-"
+        f"{major}-{host['arch']}-rpms` and `dnf install https://dl.fedoraproject.org/pub/epel/"
+        f"epel-release-latest-{major}.noarch.rpm`, or install dkms from your own mirror, and run again. Nothing was changed."
+    )

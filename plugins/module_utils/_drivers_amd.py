@@ -20,12 +20,12 @@ from ansible_collections.sglang.fleet.plugins.module_utils._drivers import (
     DriverPlan,
     accepted,
     any_of,
+    epel,
     floor_text,
     version_key,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._host import IN_TREE
 
-#: What host_facts calls a loaded module that tells no version: the kernel's own.
-IN_TREE: t.Final = "in-tree"
 DRIVER_WISHES: t.Final = ("auto", "install", "keep")
 SOURCES: t.Final = ("vendor", "distribution")
 USER_SPACES: t.Final = ("auto", "none", "smi", "full")
@@ -75,7 +75,7 @@ class _System:
 @dataclass
 class _Decision:
     """action and reason are of the driver. release: what of AMD's is to be installed now. module: the version of the
-    installed one, which is to be loaded."""
+    installed one, which is to be loaded. Without a release, install means to build what is installed."""
 
     action: str
     reason: str
@@ -89,8 +89,8 @@ def amd_driver_plan(
 ) -> dict[str, t.Any]:
     """What is to be on the host, and why: a DriverPlan's dict, with ``sysctl``, name to value, beside it.
 
-    host: ``ansible_facts.fleet_host``; its record ``rocm`` is what the role noted down when it last changed something
-    (boot_id, cmdline). gpu: ``ansible_facts.gpu``. floor: the driver that the planned image starts on, None where
+    host: ``ansible_facts.fleet_host``; its record ``rocm`` is what the role noted down: boot_id and module, the boot in
+    which it found or installed a module that needs another one; cmdline. gpu: ``ansible_facts.gpu``. floor: the driver that the planned image starts on, None where
     nothing is planned. Raises DriverError.
     """
     _check_wishes(wishes, data)
@@ -108,6 +108,7 @@ def amd_driver_plan(
     decision = _driver(host, floor, wishes, data, record)
     if decision.release is not None:
         _check_release(decision.release, floor, data)
+    builds = decision.action == "install" and decision.release is None
     user_space = _user_space(host, system, wishes, data, decision)
     if user_space and decision.action == "none":
         decision.action = "install"
@@ -115,6 +116,10 @@ def amd_driver_plan(
     result = _result(decision, wishes, data)
     if decision.release is not None:
         result.update(_driver_parts(host, system, wishes, data, decision.release))
+    elif builds:
+        _check_secure_boot(host, wishes)
+        known = wishes.headers and system.data is not None
+        result.update(headers=_headers(host, system, data) if known else [], free_mib=_check_room(host, data))
     if user_space:
         _add_user_space(result, system, wishes, data, user_space)
     if wishes.source == "vendor":
@@ -152,12 +157,6 @@ def _driver(host: _Map, floor: DriverFloor | None, wishes: AmdWishes, data: _Map
     release = wishes.release or data["default_release"]
     module = data["releases"][release]["module"]
     package = _package_module(host)
-    if package is not None and not _built(host):
-        return _Decision(
-            "install",
-            f"amdgpu-dkms {package} is installed, but not built for the running kernel {host['kernel']}",
-            release,
-        )
     if wishes.driver == "install":
         return _wanted_driver(host, release, data, package, loaded, record)
     if loaded == IN_TREE and package is None:
@@ -174,7 +173,7 @@ def _driver(host: _Map, floor: DriverFloor | None, wishes: AmdWishes, data: _Map
     if floor is None or current == IN_TREE or (why := accepted(floor, current)) is not None:
         suits = "no image is planned" if floor is None else why
         kept = f"amdgpu {current} is there, and {suits}: it is left alone"
-        return _Decision("none", kept, None, package, _reboot_for(host, package, loaded, record))
+        return _kept(host, kept, package, loaded, record)
     wants = f"amdgpu {current} is there, and the planned image needs {floor_text(floor)}"
     return _Decision("upgrade", f"{wants}; amdgpu {release} brings module {module}", release)
 
@@ -209,20 +208,28 @@ def _wanted_driver(
     here = host["packages"].get(_DKMS, "")
     exact = re.fullmatch(rf"(\d+:)?{re.escape(data['releases'][release]['package'])}-.*", here)
     if exact or (_is_el(host, data) and package == module):
-        return _Decision(
-            "none", f"amdgpu {release} is installed", None, package, _reboot_for(host, package, loaded, record)
-        )
+        return _kept(host, f"amdgpu {release} is installed", package, loaded, record)
     if package is None:
         was = "the kernel's own amdgpu" if loaded == IN_TREE else f"amdgpu {loaded}" if loaded else "no driver"
         return _Decision("install", f"amdgpu {release} is asked for; found {was}", release)
     return _Decision("upgrade", f"amdgpu {release} is asked for; found {here}", release)
 
 
+def _kept(host: _Map, reason: str, package: str | None, loaded: str | None, record: _Map) -> _Decision:
+    """The driver stays as it is; it is built where a kernel's update left it behind."""
+    if package is not None and not _built(host):
+        kernel = host["kernel"]
+        why = f"amdgpu-dkms {package} is installed, but not built for the running kernel {kernel}"
+        return _Decision("install", why, None, package, [f"amdgpu {package} is built anew for the kernel {kernel}"])
+    return _Decision("none", reason, None, package, _reboot_for(host, package, loaded, record))
+
+
 def _reboot_for(host: _Map, package: str | None, loaded: str | None, record: _Map) -> list[str]:
-    """Why the installed module needs a reboot; nothing where one has happened since and did not help."""
+    """Why the installed module needs a reboot. Raises DriverError where one has happened since and did not help."""
     if package is None or loaded == package:
         return []
-    if _rebooted(host, record):
+    # A module that came since, by hand, has had no reboot.
+    if _rebooted(host, record) and record.get("module") == package:
         raise DriverError(
             f"amdgpu {package} is installed, and the reboot since did not load it ({loaded or 'no amdgpu'} is loaded). Look "
             f"at `dkms status` and `dmesg | grep -i amdgpu` on the host{_secure_boot_hint(host)}. Nothing was changed."
@@ -271,7 +278,7 @@ def _user_space(host: _Map, system: _System, wishes: AmdWishes, data: _Map, deci
         # The distribution's driver is there already: its user space is all that can be asked for.
         wanted = lists[system.name]["full" if wishes.user_space == "full" else "smi"]
     else:
-        if wishes.user_space == "auto" and decision.action == "none":
+        if wishes.user_space == "auto" and decision.release is None:
             return []
         wanted = data["user_space_packages"]["full" if wishes.user_space == "full" else "smi"]
     return [name for name in wanted if name not in host["packages"]]
@@ -290,6 +297,7 @@ def _driver_parts(host: _Map, system: _System, wishes: AmdWishes, data: _Map, re
         packages = [{"name": _DKMS, "version": f"*{package}-*"}, {"name": _FIRMWARE, "version": f"*.{code}-*"}]
     return {
         "repositories": [_driver_repository(system, place, release, wishes, data)],
+        "before": epel(host) if system.family == "el" else [],
         "headers": _headers(host, system, data) if wishes.headers else [],
         "packages": packages,
         "version": module,
@@ -444,7 +452,7 @@ def _tuning(
 
 
 def _rebooted(host: _Map, record: _Map) -> bool:
-    """Whether the host booted since the role last changed something on it."""
+    """Whether the host booted since the role last noted something down."""
     return bool(record.get("boot_id")) and record["boot_id"] != host.get("boot_id")
 
 

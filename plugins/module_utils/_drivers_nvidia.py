@@ -21,6 +21,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._drivers import (
     accepted,
     any_of,
     digits,
+    epel,
     floor_text,
     of_branch,
     system_of,
@@ -29,11 +30,12 @@ from ansible_collections.sglang.fleet.plugins.module_utils._drivers import (
 )
 
 OWNER: t.Final = "nvidia_driver"
-#: Which package says of which version the kernel module is that an installation leaves, by its name.
-_MODULE_PACKAGE: t.Final = re.compile(
-    r"nvidia-(?:dkms|kernel-(?:open-)?dkms|open-kernel-dkms)(?:$|-)|kmod-nvidia-|linux-modules-nvidia-\d"
-)
+#: Packages of kernel modules, by name. Those of the first kind have the driver's version, Ubuntu's signed ones the kernel's.
+_BUILT_MODULE: t.Final = re.compile(r"nvidia-(?:dkms|kernel-(?:open-)?dkms|open-kernel-dkms)(?:$|-)|kmod-nvidia-")
+_SIGNED_MODULE: t.Final = re.compile(r"linux-modules-nvidia-(\d+)-")
+_MANAGER: t.Final = re.compile(r"nvidia-fabric-?manager(?:-\d+)?$")
 _UNDONE: t.Final = "Nothing was changed."
+_BLACKLIST_FILE: t.Final = "/etc/modprobe.d/nvidia-fleet.conf"
 _BLACKLIST: t.Final = "# Written by sglang.fleet: NVIDIA's driver needs the GPUs for itself.\nblacklist nouveau\noptions nouveau modeset=0\n"
 _NVLINK5_MODULES: t.Final = (
     "# Written by sglang.fleet: what the NVLink 5 fabric is managed through.\nmlx5_core\nib_umad\n"
@@ -57,6 +59,7 @@ class NvidiaWishes:
     modules: str = "auto"
     imex: bool = False
     headers: bool = True
+    secure_boot_enrolled: bool = False
     kernel: str = ""
     repository_url: str = ""
     key_url: str = ""
@@ -72,6 +75,7 @@ class _Case:
     floor: DriverFloor | None
     wishes: NvidiaWishes
     data: Data
+    count: int
 
     @property
     def system(self) -> str:
@@ -118,8 +122,36 @@ class _Case:
         return self.wishes.kernel or str(self.host["kernel"])
 
     @property
+    def kernels(self) -> list[str]:
+        """The kernel that the modules are for, and the one that the next start brings where a newer one is installed."""
+        if self.wishes.kernel:
+            return [self.wishes.kernel]
+        running = str(self.host["kernel"])
+        flavour = _flavour(running)
+        names = [name.replace("image-unsigned-", "image-") for name in self.host["packages"]]
+        found = [name[len("linux-image-") :] for name in names if re.match(r"linux-image-\d", name)]
+        if "kernel-core" in self.host["packages"]:
+            found.append(f"{self.host['packages']['kernel-core']}.{self.host['arch']}")
+        newest = max([running, *(other for other in found if _flavour(other) == flavour)], key=version_key)
+        return [running] if newest == running else [running, newest]
+
+    @property
     def nvswitches(self) -> bool:
-        return bool(self.host["nvswitches"] or self.gpu.get("nvlink5"))
+        return bool(self.host["nvswitches"] or self.nvlink5)
+
+    @property
+    def nvlink5(self) -> bool:
+        return bool(self.gpu.get("nvlink5") and self.count > 1)
+
+    @property
+    def signed(self) -> bool:
+        """Whether the modules that are asked for are the distribution's, built and signed by it."""
+        return self.wishes.source == "distribution" and bool(self.family.get("distribution", {}).get("signed"))
+
+
+def _flavour(kernel: str) -> str:
+    """What makes kernels of one kind: cloud-amd64 of 6.1.0-40-cloud-amd64, generic of 6.8.0-85-generic."""
+    return re.sub(r"^[\d.~-]+", "", kernel) if "-" in kernel and ".el" not in kernel else ""
 
 
 def nvidia_driver_plan(
@@ -130,7 +162,7 @@ def nvidia_driver_plan(
     host: ``fleet_host``. gpu: ``gpu``. floor: the image's, None where no image is planned. data: the catalogue's
     ``drivers.nvidia``. Raises DriverError.
     """
-    case = _Case(host, str(gpu.get("model") or ""), floor, wishes, data)
+    case = _Case(host, str(gpu.get("model") or ""), floor, wishes, data, int(gpu.get("count") or 0))
     _vet(case)
     there = _present(host, gpu)
     record = host["records"].get(OWNER)
@@ -142,7 +174,7 @@ def nvidia_driver_plan(
     if there is not None and problem is None:
         unfinished = record is not None and not record.get("configured")
         if not unfinished:
-            return _left_alone(case, there, record is not None).to_dict()
+            return _left_alone(case, there, record or {}).to_dict()
         return _to_install(
             case, "install", f"NVIDIA {there} is there and an earlier run did not come to its end", there
         )
@@ -154,7 +186,7 @@ def nvidia_driver_plan(
 def _present(host: Data, gpu: Data) -> str | None:
     """The version that runs after the next start: on disk for the kernel, in packages, or loaded."""
     module = host["modules"]["nvidia"]
-    packaged = [upstream(version) for name, version in host["packages"].items() if _MODULE_PACKAGE.match(name)]
+    packaged = [upstream(version) for name, version in host["packages"].items() if _BUILT_MODULE.match(name)]
     built = [
         row["version"] for row in host["dkms"] if row["module"].startswith("nvidia") and row["state"] == "installed"
     ]
@@ -213,33 +245,124 @@ def _unfit(case: _Case, version: str, wish: bool = False) -> str | None:
     return None
 
 
-def _left_alone(case: _Case, there: str, ours: bool) -> DriverPlan:
+def _left_alone(case: _Case, there: str, record: Data) -> DriverPlan:
+    """The driver stays as it is; what it lacks to work is mended at its version."""
     why = accepted(case.floor, there) if case.floor else "no image is planned that would ask for another"
     if case.wishes.branch or case.wishes.version:
         why = "it is the one that is asked for"
-    notes = []
-    manager = _fabric_manager(case.host)
-    if case.nvswitches and manager and manager != there:
-        notes.append(f"Fabric Manager is {manager} and the driver {there}: they must be of one version")
-    hold = _held_together(case, there) if ours else []
+    reboot = _reboot_reasons(case.host, there)
+    unbuilt = [kernel for kernel in case.kernels if not _built(case.host, kernel)]
+    lacks, notes = [], []
+    manager, packaged = _fabric_manager(case.host)
+    if case.nvswitches and packaged and manager != there:
+        lacks.append(
+            f"Fabric Manager is {manager}, and must be of the driver's version"
+            if manager
+            else "Fabric Manager is missing"
+        )
+    elif case.nvswitches and manager not in (there, "unknown"):
+        notes.append(
+            f"Fabric Manager is {manager} and the driver {there}: they must be of one version, and it was not installed from "
+            "packages; bring it to the driver's version by hand"
+        )
+    if case.nvlink5:
+        missing = [name for name in ("nvlsm", "infiniband-diags") if name not in case.host["packages"]]
+        if packaged and missing:
+            lacks.append(
+                f"{' and '.join(missing)}, which NVLink 5 needs, {'is' if len(missing) == 1 else 'are'} missing"
+            )
+    if _nouveau(case.host) and _BLACKLIST_FILE not in record.get("configuration", ()):
+        lacks.append("nouveau has its GPUs")
+    if unbuilt and (reboot or case.kernel in unbuilt):
+        lacks.append(f"DKMS has not built it for the kernel {' and '.join(unbuilt)}")
+    elif unbuilt:
+        names = ", ".join(name.format(kernel=kernel) for kernel in unbuilt for name in case.family["headers"])
+        notes.append(
+            f"the kernel {unbuilt[0]}, which the next start brings, has no NVIDIA module: install {names}, and DKMS builds it"
+        )
+    if lacks:
+        return _to_mend(
+            case, there, f"NVIDIA {there} is left alone: {why}; but {', and '.join(lacks)}, which is mended"
+        )
+    hold = {*_held_together(case, there), *record.get("held", ())} if record else set()
     return DriverPlan(
         "nvidia",
         "none",
         f"NVIDIA {there} is left alone: {why}",
         branch=there.split(".")[0],
         version=there,
-        hold=[name for name in hold if name not in case.host["held"]],
+        # All of them: host_packages lets go of what it once held and is not named.
+        hold=sorted(hold & set(case.host["packages"])),
         expect={"nvidia": there},
-        reboot_reasons=_reboot_reasons(case.host, there),
+        reboot_reasons=reboot,
         notes=notes,
     )
 
 
-def _fabric_manager(host: Data) -> str | None:
-    found = [
-        upstream(version) for name, version in host["packages"].items() if re.match(r"nvidia-fabric-?manager", name)
-    ]
-    return found[0] if found else None
+def _to_mend(case: _Case, there: str, reason: str) -> DriverPlan:
+    """What a driver that stays lacks: Fabric Manager at its version, the module for a kernel, the GPUs from nouveau."""
+    branch = there.split(".")[0]
+    unbuilt = [kernel for kernel in case.kernels if not _built(case.host, kernel)]
+    if unbuilt:
+        _check_secure_boot(case)
+    packages: list[dict[str, str]] = []
+    repositories: list[dict[str, t.Any]] = []
+    manager, packaged = _fabric_manager(case.host)
+    if case.nvswitches and packaged:
+        names = _manager_names(case, branch)
+        packages = [_package(name, f"{there}-*" if _of_driver(case, name) else "") for name in names]
+        lacking = manager != there or any(name not in case.host["packages"] for name in names)
+        if not lacking:
+            packages = []
+        elif case.wishes.source != "distribution" or not case.family["distribution"]["fabric_manager"]:
+            _check_repository(case)
+            repositories = [_repository(case, branch, there)]
+    ours = [package["name"] for package in packages if _of_driver(case, package["name"])]
+    return DriverPlan(
+        "nvidia",
+        "install",
+        reason,
+        source=case.wishes.source,
+        branch=branch,
+        version=there,
+        repositories=repositories,
+        before=_before(case) if unbuilt else [],
+        headers=_headers(case) if unbuilt else [],
+        kernels=case.kernels,
+        packages=packages,
+        hold=sorted({*ours, *_held_together(case, there)}),
+        remove=sorted(name for name in case.host["packages"] if ours and _MANAGER.match(name) and name not in ours),
+        downgrade=bool(ours and manager and version_key(manager) > version_key(there)),
+        files=_files(case) if _nouveau(case.host) or case.nvlink5 else [],
+        initramfs=_initramfs(case.host),
+        services=["nvidia-fabricmanager.service"] if ours else [],
+        expect={"nvidia": there},
+        reboot_reasons=_reboot_reasons(case.host, there),
+        free_mib=dict(case.data["free_mib"]) if unbuilt else {},
+    )
+
+
+def _nouveau(host: Data) -> bool:
+    """Whether it has the GPUs."""
+    return host["modules"]["nouveau"]["loaded"] is not None and host["modules"]["nvidia"]["loaded"] is None
+
+
+def _built(host: Data, kernel: str) -> bool:
+    """False where DKMS has the driver and nothing of it installed for the kernel, nor has anybody else."""
+    rows = [row for row in host["dkms"] if row["module"].startswith("nvidia")]
+    module = host["modules"]["nvidia"]
+    if kernel == host["kernel"] and (module["loaded"] or module["installed"]):
+        return True
+    return not rows or any(row["kernel"] == kernel and row["state"] == "installed" for row in rows)
+
+
+def _fabric_manager(host: Data) -> tuple[str | None, bool]:
+    """Its version, None for none, and whether it is the packages' to bring: not where it came without one."""
+    found = [upstream(version) for name, version in host["packages"].items() if _MANAGER.match(name)]
+    if found:
+        return found[0], True
+    other = host.get("fabric_manager")
+    return (str(other), False) if other else (None, True)
 
 
 def _held_together(case: _Case, version: str) -> list[str]:
@@ -260,7 +383,7 @@ def _reboot_reasons(host: Data, version: str | None) -> list[str]:
         reasons.append(f"NVIDIA {version} is not loaded yet")
     elif module["loaded"] != version:
         reasons.append(f"NVIDIA {module['loaded']} is loaded and {version} installed")
-    if host["modules"]["nouveau"]["loaded"] is not None and module["loaded"] is None:
+    if _nouveau(host):
         reasons.append("nouveau holds the GPUs")
     return reasons
 
@@ -274,14 +397,16 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
     glob = f"{case.wishes.version}-*" if case.wishes.version else f"{branch}.*"
     # The driver's own packages must be of one version; what stands beside it has versions of its own.
     ours = [name for name in names if _of_driver(case, name)]
-    packages = [
-        {"name": name, "version": glob if name in ours else "", "group": "nvidia" if name in ours else ""}
-        for name in names
-    ]
-    if distribution:
-        packages = [{"name": name, "version": "", "group": ""} for name in names]
+    same = ours
+    if distribution:  # Ubuntu's modules have the kernel's version, and Debian's nvidia-persistenced one of its own.
+        same = [name for name in ours if case.signed and not name.startswith("linux-modules-")]
+    packages = [_package(name, glob if name in same else "") for name in names]
     wanted = case.wishes.version or branch
-    older = there is not None and version_key(there)[:1] > version_key(branch)
+    older = there is not None and (
+        version_key(there) > version_key(case.wishes.version)
+        if case.wishes.version
+        else version_key(there)[:1] > version_key(branch)
+    )
     plan = DriverPlan(
         "nvidia",
         action,
@@ -291,11 +416,15 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
         branch=branch,
         version=case.wishes.version or None,
         modules=modules,
-        repositories=_distribution_repositories(case) if distribution else [_repository(case, branch)],
+        repositories=_distribution_repositories(case)
+        if distribution
+        else [_repository(case, branch, case.wishes.version)],
+        before=_before(case),
         headers=_headers(case),
+        kernels=[] if case.signed else case.kernels,
         packages=packages,
         hold=sorted({*ours, *(_held_together(case, there) if there and action == "install" else ())}),
-        remove=_in_the_way(case, branch, names),
+        remove=_in_the_way(case, branch, modules, names),
         downgrade=older,
         files_first=_stream(case, branch, modules) if case.entry["family"] == "el" else [],
         files=_files(case),
@@ -306,6 +435,10 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
         free_mib=dict(case.data["free_mib"]),
     )
     return plan.to_dict()
+
+
+def _package(name: str, version: str) -> dict[str, str]:
+    return {"name": name, "version": version, "group": "nvidia" if version else ""}
 
 
 def _branch(case: _Case, unfinished: str | None) -> str:
@@ -324,7 +457,8 @@ def _branch(case: _Case, unfinished: str | None) -> str:
                 + (f", and {case.model} needs {case.gpu['minimum']} or newer" if case.gpu.get("minimum") else "")
                 + f". Set nvidia_driver_source to vendor. {_UNDONE}"
             )
-        return str(offered[-1])
+        kept = {found[1] for name in case.host["packages"] if (found := _SIGNED_MODULE.match(name))}
+        return str(next((branch for branch in offered if branch in kept), offered[-1]))
     return (digits(case.floor.recommended) if case.floor else "") or str(case.data["default_branch"])
 
 
@@ -345,30 +479,46 @@ def _can_install(case: _Case, branch: str) -> None:
             f"the GPUs are behind NVSwitches, which need Fabric Manager at the driver's version, and {entry['title']} has "
             f"none: set nvidia_driver_source to vendor. {_UNDONE}"
         )
-    if host["secure_boot"] and not own.get("signed"):
-        raise DriverError(
-            "secure boot is on, and the driver's modules are built on the host, so the firmware's keys do not vouch for "
-            "them and the kernel would refuse them. A key of your own has to be enrolled at the host's console (mokutil "
-            "--import, then a reboot and MOK Manager), which cannot be done unattended: enrol one, or switch secure boot "
-            "off in the firmware"
-            + (
-                ", or set nvidia_driver_source to distribution, whose modules Ubuntu has signed"
-                if entry["family"] == "ubuntu"
-                else ""
-            )
-            + f". {_UNDONE}"
-        )
+    if not own.get("signed"):
+        _check_secure_boot(case)
     module = host["modules"]["nvidia"]["installed"]
-    if module and not any(_MODULE_PACKAGE.match(name) for name in host["packages"]):
+    if module and not any(_BUILT_MODULE.match(name) or _SIGNED_MODULE.match(name) for name in host["packages"]):
         raise DriverError(
             f"NVIDIA {module} was not installed from packages (NVIDIA's .run file leaves it so), and packages beside it would "
             f"mix two versions. Run `nvidia-uninstall` on the host, and run again. {_UNDONE}"
         )
-    if not distribution and not (wishes.key_fingerprints or case.data["keys"].get(entry["key"])):
+    if not distribution:
+        _check_repository(case)
+
+
+def _check_repository(case: _Case) -> None:
+    entry = case.entry
+    if not (case.wishes.key_fingerprints or case.data["keys"].get(entry["key"])):
         raise DriverError(
             f"the catalogue has no fingerprint of NVIDIA's key for {entry['title']} ({entry['key']}): give it as "
             f"nvidia_driver_key_fingerprints. {_UNDONE}"
         )
+
+
+def _check_secure_boot(case: _Case) -> None:
+    host = case.host
+    rows = [row for row in host["dkms"] if row["module"].startswith("nvidia") and row["kernel"] == host["kernel"]]
+    # A module of DKMS that runs under secure boot has its key enrolled.
+    proven = host["modules"]["nvidia"]["loaded"] and any(row["state"] == "installed" for row in rows)
+    if not host["secure_boot"] or case.wishes.secure_boot_enrolled or proven:
+        return
+    raise DriverError(
+        "secure boot is on: the kernel refuses the modules that DKMS builds until the host's own signing key is enrolled, "
+        "which is confirmed at the console during a boot and cannot be done unattended. Either run `mokutil --import` with "
+        "the key of DKMS (/var/lib/shim-signed/mok/MOK.der on Ubuntu, /var/lib/dkms/mok.pub elsewhere), reboot, confirm it at "
+        "the console, and set nvidia_driver_secure_boot_enrolled to true; or switch secure boot off in the firmware"
+        + (
+            "; or set nvidia_driver_source to distribution, whose modules Ubuntu has signed"
+            if case.entry["family"] == "ubuntu"
+            else ""
+        )
+        + f". {_UNDONE}"
+    )
 
 
 def _names(case: _Case, branch: str, modules: str) -> list[str]:
@@ -377,35 +527,59 @@ def _names(case: _Case, branch: str, modules: str) -> list[str]:
     family = case.family["distribution"] if distribution else case.family
     new = "" if distribution or version_key(branch) < version_key(case.data["unsuffixed_since"]) else "new_"
     templates = [*family[f"{new}base"], *family[f"{new}{modules}"]]
+    names = [name.format(branch=branch, kernel=case.kernel) for name in templates]
+    if case.signed and (meta := _meta_flavour(case)):
+        # Brings the modules of the kernels to come.
+        names += [name.format(branch=branch, kernel=meta) for name in family[modules]]
     if case.nvswitches:
-        templates += family[f"{new}fabric_manager"]
-        if case.gpu.get("nvlink5"):
-            templates += case.family["nvlink5"]
+        names += _manager_names(case, branch)
     if case.wishes.imex:
-        templates += case.family[f"{new}imex"]
-    return [name.format(branch=branch, kernel=case.kernel) for name in templates]
+        new = "" if version_key(branch) < version_key(case.data["unsuffixed_since"]) else "new_"
+        names += [name.format(branch=branch) for name in case.family[f"{new}imex"]]
+    return names
+
+
+def _manager_names(case: _Case, branch: str) -> list[str]:
+    """Fabric Manager, from the distribution where that has it, and what it needs for NVLink 5."""
+    new = "" if version_key(branch) < version_key(case.data["unsuffixed_since"]) else "new_"
+    templates = case.family[f"{new}fabric_manager"]
+    if case.wishes.source == "distribution":
+        templates = case.family["distribution"]["fabric_manager"] or templates
+    names = [*templates, *(case.family["nvlink5"] if case.nvlink5 else ())]
+    return [name.format(branch=branch) for name in names]
+
+
+def _meta_flavour(case: _Case) -> str:
+    """The kind of kernels that the host follows, such as generic-hwe-24.04; empty where its kernel's package names none."""
+    flavour = _flavour(case.kernel)
+    metas = [name[len("linux-image-") :] for name in case.host["packages"] if re.match(r"linux-image-[a-z]", name)]
+    fit = [name for name in metas if re.fullmatch(rf"{re.escape(flavour)}(?:-hwe-[\d.]+|-\d+\.\d+)?", name)]
+    return fit[0] if len(fit) == 1 else ""
 
 
 def _of_driver(case: _Case, name: str) -> bool:
     return any(fnmatch.fnmatch(name, glob) for glob in case.data["driver_packages"])
 
 
-def _in_the_way(case: _Case, branch: str, names: t.Sequence[str]) -> list[str]:
+def _in_the_way(case: _Case, branch: str, modules: str, names: t.Sequence[str]) -> list[str]:
     """Installed packages that another branch or the other kind of modules left."""
     others = "|".join(other for other in case.data["branches"] if other != branch)
     of_other_branch = re.compile(
         rf"(?:lib)?nvidia-.*-(?:{others})(?:-|$)|(?:cuda-drivers|linux-modules-nvidia)(?:-.*)?-(?:{others})(?:-|$)"
     )
-    wanted_modules = {name for name in names if _MODULE_PACKAGE.match(name)}
+    # Ubuntu's modules of this branch and kind for other kernels stay: one of those may be booted.
+    own = case.family["distribution"][modules] if case.signed else []
+    kept = "|".join(re.escape(name.format(branch=branch, kernel="")) for name in own)
     return sorted(
         name
         for name in case.host["packages"]
         if name not in names
-        and (of_other_branch.match(name) or (_MODULE_PACKAGE.match(name) and name not in wanted_modules))
+        and not (kept and re.match(rf"(?:{kept})(?!open-)", name))
+        and (of_other_branch.match(name) or _BUILT_MODULE.match(name) or _SIGNED_MODULE.match(name))
     )
 
 
-def _repository(case: _Case, branch: str) -> dict[str, t.Any]:
+def _repository(case: _Case, branch: str, version: str) -> dict[str, t.Any]:
     wishes, entry, repository = case.wishes, case.entry, case.data["repository"]
     arch = repository["architectures"][case.host["arch"]]
     url = (wishes.repository_url or repository["url"]).format(system=entry["repository"], arch=arch)
@@ -422,7 +596,7 @@ def _repository(case: _Case, branch: str) -> dict[str, t.Any]:
     }
     if entry["family"] != "el":
         # What NVIDIA's own nvidia-driver-pinning-BRANCH does: else apt takes a newer branch for the dependencies.
-        glob = f"{case.wishes.version}-*" if case.wishes.version else f"{branch}.*"
+        glob = f"{version}-*" if version else f"{branch}.*"
         found["pins"] = [{"packages": " ".join(case.data["driver_packages"]), "version": glob, "priority": 1000}]
     return found
 
@@ -446,12 +620,20 @@ def _distribution_repositories(case: _Case) -> list[dict[str, t.Any]]:
     ]
 
 
+def _before(case: _Case) -> list[str]:
+    """What brings DKMS on the RHEL family, ahead of everything else."""
+    return [] if case.signed or case.entry["family"] != "el" else epel(case.host)
+
+
 def _headers(case: _Case) -> list[str]:
-    signed = case.wishes.source == "distribution" and case.family["distribution"]["signed"]
-    if not case.wishes.headers or (case.host["headers"] and case.kernel == case.host["kernel"]) or signed:
+    if not case.wishes.headers or case.signed:
         return []
-    epel = ["epel-release"] if case.host["os"]["id"] in ("centos", "rocky", "almalinux") else []  # dkms is in it
-    return epel + [name.format(kernel=case.kernel) for name in case.family["headers"]]
+    return [
+        name.format(kernel=kernel)
+        for kernel in case.kernels
+        if not (case.host["headers"] and kernel == case.host["kernel"])
+        for name in case.family["headers"]
+    ]
 
 
 def _stream(case: _Case, branch: str, modules: str) -> list[dict[str, str]]:
@@ -464,8 +646,8 @@ def _stream(case: _Case, branch: str, modules: str) -> list[dict[str, str]]:
 
 
 def _files(case: _Case) -> list[dict[str, str]]:
-    files = [{"path": "/etc/modprobe.d/nvidia-fleet.conf", "content": _BLACKLIST, "mode": "0644"}]
-    if case.gpu.get("nvlink5"):
+    files = [{"path": _BLACKLIST_FILE, "content": _BLACKLIST, "mode": "0644"}]
+    if case.nvlink5:
         files.append({"path": "/etc/modules-load.d/nvidia-fleet.conf", "content": _NVLINK5_MODULES, "mode": "0644"})
     return files
 

@@ -16,6 +16,7 @@ HOOK: t.Final = "nvidia-container-runtime-hook"
 #: For containers that say nothing of logs of their own, on an engine that the role installed.
 LOG_OPTS: t.Final = {"max-size": "50m", "max-file": "3"}
 _DEBIAN: t.Final = {"x86_64": "amd64", "aarch64": "arm64"}
+_ENGINE: t.Final = ("docker-ce", "docker-ce-cli", "containerd.io")
 #: Log drivers that know max-size and max-file.
 _SIZED_LOGS: t.Final = ("json-file", "local")
 
@@ -63,16 +64,18 @@ def engine_plan(facts: Facts, wishes: EngineWishes, data: Data) -> dict[str, t.A
     """What is to be done to an engine as found (the facts of engine_facts). Raises EngineError.
 
     packages: arguments for host_packages, or {} where there is nothing to do. daemon: the whole daemon.json as wanted.
-    daemon_keys: those of it that change. restart: reasons. reload: whether the engine must read the file again.
+    daemon_keys: those of it that change. daemon_added, daemon_before: what of it is ours, and what stood in its place.
+    restart: reasons. reload: whether the engine must read the file again.
     """
-    _refuse_conflicts(facts)
+    _check_client(facts)
     packages, steps, notes = _packages(facts, wishes, data)
-    daemon, restart, more = _daemon(facts, wishes, steps)
-    notes += more
+    daemon, restart = _daemon(facts, wishes, steps)
     keys = _daemon_json.changed_keys(facts["daemon_config"], daemon)
+    notes += _conflicts(facts, bool(keys or restart))
     _refuse_restart(facts, wishes, restart)
     if wishes.fresh and not restart and (keys or wishes.vendor == "nvidia"):
         restart = ["the configuration of the engine that is new"]
+    ours, before = (facts["recorded"].get(name, {}) for name in ("daemon_json", "daemon_json_before"))
     running = facts["running"] or "docker" in steps
     return {
         "packages": packages,
@@ -80,6 +83,7 @@ def engine_plan(facts: Facts, wishes: EngineWishes, data: Data) -> dict[str, t.A
         "daemon": daemon,
         "daemon_keys": keys,
         "daemon_added": _daemon_json.added(facts["daemon_config"], daemon),
+        "daemon_before": _daemon_json.replaced(facts["daemon_config"], daemon, ours, before),
         "restart": restart,
         "reload": bool(keys) and not restart and running,
         # dockerd checks a file without starting from version 23 on.
@@ -104,8 +108,15 @@ def _packages(facts: Facts, wishes: EngineWishes, data: Data) -> tuple[dict[str,
         _may_install(wishes, "there is no Docker engine on this host", "Install Docker by hand")
         names, repository = _docker(facts, wishes, data["docker"])
         wanted += names
+        # A version that was asked for is one that the next upgrade of the system must leave.
+        hold += [entry["name"] for entry in names if wishes.version and entry["name"] in _ENGINE]
         repositories += repository
         steps.append("docker")
+    elif wishes.version and facts["version"] and not _fits(facts["version"], _glob(wishes.version)):
+        notes.append(
+            f"Docker {facts['version']} is there: it is left as it is, and container_engine_version {wishes.version} has no"
+            " effect. Bring it to that version by hand where you need it"
+        )
     if wishes.vendor == "nvidia":
         names = _nvidia(facts, wishes, data["nvidia"], notes)
         if names:
@@ -126,6 +137,19 @@ def _packages(facts: Facts, wishes: EngineWishes, data: Data) -> tuple[dict[str,
     return {**arguments, "hold": [*held, *(name for name in hold if name not in held)]}, steps, notes
 
 
+def _check_client(facts: Facts) -> None:
+    if facts["client"] == "podman":
+        raise EngineError(
+            "the command docker on this host is podman's (the package podman-docker), which Docker's own cannot stand beside."
+            " Remove podman-docker and run again; podman itself may stay. Nothing was changed."
+        )
+    if facts["installed"] and not facts["client"]:
+        raise EngineError(
+            "there is a Docker engine on this host and no command docker. Install the client that goes with it (docker-ce-cli,"
+            " or docker-cli on Debian 13) and run again. Nothing was changed."
+        )
+
+
 def _may_install(wishes: EngineWishes, missing: str, otherwise: str) -> None:
     if not wishes.install:
         raise EngineError(
@@ -137,15 +161,21 @@ def _may_install(wishes: EngineWishes, missing: str, otherwise: str) -> None:
 def system(facts: Facts) -> tuple[str, str]:
     """The family that repositories are listed by ("debian", "ubuntu", "rhel", "el"), and the system's ID-VERSION."""
     os = facts["os"]
-    name = f"{os['ID']}-{os['VERSION_ID']}"
-    if os["ID"] in ("debian", "ubuntu", "rhel"):
-        return os["ID"], name
-    return ("el" if {"rhel", "fedora"} & set(os["ID_LIKE"].split()) else ""), name
+    name = f"{os['id']}-{os['version_id']}"
+    if os["id"] in ("debian", "ubuntu", "rhel"):
+        return os["id"], name
+    return ("el" if {"rhel", "fedora"} & set(os["id_like"].split()) else ""), name
 
 
 def _docker(facts: Facts, wishes: EngineWishes, tool: Data) -> tuple[list[dict[str, str]], list[dict[str, t.Any]]]:
     family, name = system(facts)
-    source = wishes.source or ("distribution" if name in tool["distribution"] else "docker")
+    if wishes.source == "distribution" and wishes.version:
+        raise EngineError(
+            f"container_engine_version is {wishes.version} and container_engine_source is distribution, which has one version"
+            " only. Set container_engine_source to docker, or leave container_engine_version out. Nothing was changed."
+        )
+    own = name in tool["distribution"] and not wishes.version
+    source = wishes.source or ("distribution" if own else "docker")
     if source == "distribution":
         if name not in tool["distribution"]:
             raise EngineError(
@@ -161,7 +191,8 @@ def _docker(facts: Facts, wishes: EngineWishes, tool: Data) -> tuple[list[dict[s
             " changed."
         )
     version = wishes.version or tool["version"]
-    pinned = ("docker-ce", "docker-ce-cli")
+    # containerd counts by itself.
+    pinned = [name for name in _ENGINE if name != "containerd.io"]
     names = [{"name": package, "version": _glob(version) if package in pinned else ""} for package in tool["packages"]]
     return names, [_repository("docker", facts, wishes.docker, tool)]
 
@@ -182,12 +213,12 @@ def _repository(name: str, facts: Facts, wishes: RepositoryWishes, tool: Data) -
             " Nothing was changed."
         )
     os = facts["os"]
-    major = os["VERSION_ID"].split(".", 1)[0]
+    major = os["version_id"].split(".", 1)[0]
     values = {
         "arch": _DEBIAN[machine],
         "machine": machine,
-        "codename": os["VERSION_CODENAME"],
-        "id": os["ID"],
+        "codename": os["codename"],
+        "id": os["id"],
         "major": major,
     }
     suite = (entry.get("suites") or {}).get(major) or entry.get("suite", "/").format(**values)
@@ -200,6 +231,7 @@ def _repository(name: str, facts: Facts, wishes: RepositoryWishes, tool: Data) -
         "name": f"sglang-fleet-{name}",
         "url": (wishes.url or entry["url"]).format(**values).rstrip("/"),
         "suite": suite,
+        "signs": tool.get("signs", "packages"),
         "components": list(entry.get("components", ())),
         "key_url": wishes.key_url or entry["key_url"],
         "key_fingerprints": list(wishes.key_fingerprints or tool["key_fingerprints"]),
@@ -236,6 +268,21 @@ def _nvidia(facts: Facts, wishes: EngineWishes, tool: Data, notes: list[str]) ->
     # Split packages come together at the version asked for, or at the newest of those that are there.
     newest = max(versions, key=_numbers)
     wanted = version if wishes.toolkit_version else f"{newest}*"
+    if facts["containers_running"] and not wishes.restart_allowed:
+        found = (
+            f"NVIDIA's container toolkit is {' and '.join(versions)}"
+            f"{'' if len(there) == len(tool['packages']) else ' and lacks packages'}"
+        )
+        if not other:
+            notes.append(
+                f"{found}: it is brought to {newest} once no container runs, or with container_engine_restart_allowed"
+            )
+            return []
+        raise EngineError(
+            f"{found}, and {wishes.toolkit_version} is asked for; {facts['containers_running']} containers run, which can lose"
+            " their GPUs while it is exchanged (its package has systemd reload). Drain the node first, or set"
+            " container_engine_restart_allowed to true. Nothing was changed."
+        )
     return [{"name": name, "version": wanted, "group": "toolkit"} for name in tool["packages"]]
 
 
@@ -250,26 +297,28 @@ def _numbers(version: str) -> list[int]:
 # --- daemon.json ----------------------------------------------------------------------------------------------------
 
 
-def _refuse_conflicts(facts: Facts) -> None:
+def _conflicts(facts: Facts, changes: bool) -> list[str]:
+    """A note on what Docker would refuse; an error where it does not run, or is to read its file anew."""
     both = _daemon_json.conflicts(facts["daemon_config"], facts["daemon_flags"])
-    if both:
-        raise EngineError(
-            f"{', '.join(both)} stand{'s' if len(both) == 1 else ''} both in {_daemon_json.PATH} and on dockerd's command line"
-            f" ({_shown(facts, both)}): Docker refuses to start so. Take one of them away, in the file or with `systemctl edit"
-            " docker` (or in /etc/default/docker), and run again. Nothing was changed."
-        )
+    if not both:
+        return []
+    text = (
+        f"{', '.join(both)} stand{'s' if len(both) == 1 else ''} both in {_daemon_json.PATH} and on dockerd's command line"
+        f" ({_shown(facts, both)}): Docker refuses to start so. Take one of them away, in the file or with `systemctl edit"
+        " docker` (or in /etc/default/docker)"
+    )
+    if facts["running"] and not changes:
+        return [text]
+    raise EngineError(f"{text}, and run again. Nothing was changed.")
 
 
 def _shown(facts: Facts, keys: t.Iterable[str]) -> str:
     return ", ".join(f"{key}: {facts['daemon_flags'][key]}" for key in keys)
 
 
-def _daemon(
-    facts: Facts, wishes: EngineWishes, steps: t.Sequence[str]
-) -> tuple[dict[str, t.Any], list[str], list[str]]:
-    """daemon.json as wanted, why Docker must be restarted for it, and notes."""
+def _daemon(facts: Facts, wishes: EngineWishes, steps: t.Sequence[str]) -> tuple[dict[str, t.Any], list[str]]:
+    """daemon.json as wanted, and why Docker must be restarted for it."""
     config, given = facts["daemon_config"], facts["daemon_flags"]
-    notes: list[str] = []
     hard = _asked_for(facts, wishes)
     on_line = sorted(key for key in hard if key in given and given[key] != hard[key])
     if on_line:
@@ -298,7 +347,7 @@ def _daemon(
     if facts["running"]:
         keys = _daemon_json.needs_restart(_daemon_json.changed_keys(config, daemon))
         restart += [key for key in keys if key not in restart]
-    return daemon, restart, notes
+    return daemon, restart
 
 
 def _asked_for(facts: Facts, wishes: EngineWishes) -> dict[str, t.Any]:

@@ -53,7 +53,7 @@ class Host:
 
     headers: whether the running kernel's build tree is there. secure_boot: None where it cannot be told. packages:
     version by name. dkms: module, version, kernel, state (added, built, installed). modules: version ``loaded`` and
-    ``installed`` for the running kernel. free_mib: room for root, by folder. sysctl: values as read, by name; groups:
+    ``installed`` for the running kernel. fabric_manager: NVIDIA's, however it came there. free_mib: room for root, by folder. sysctl: values as read, by name; groups:
     members, by name of the group; neither where the host has no such thing. records: what each role installed. serving:
     units and containers of servers that run, where that was asked for. time: the host's clock, HH:MM.
     """
@@ -70,6 +70,7 @@ class Host:
     dkms: list[dict[str, str]] = field(default_factory=list)
     modules: dict[str, dict[str, str | None]] = field(default_factory=dict)
     nvswitches: int = 0
+    fabric_manager: str | None = None
     reboot_required: bool = False
     free_mib: dict[str, int] = field(default_factory=dict)
     sysctl: dict[str, str] = field(default_factory=dict)
@@ -103,6 +104,7 @@ def read_host(
             name: {"loaded": _loaded(root, name), "installed": _installed(name, running, ask)} for name in MODULES
         },
         nvswitches=_nvswitches(root),
+        fabric_manager=_fabric_manager(ask),
         reboot_required=os.path.exists(os.path.join(root, "run/reboot-required")),
         free_mib=_free(root),
         sysctl=_sysctls(root),
@@ -247,6 +249,15 @@ def _nvswitches(root: str) -> int:
     )
 
 
+def _fabric_manager(ask: Ask) -> str | None:
+    """None where there is none; unknown where it is there and does not tell."""
+    answer = ask(("nv-fabricmanager", "--version"))
+    if answer is None:
+        return None
+    found = re.search(r"\d+(?:\.\d+)+", answer.out) if answer.rc == 0 else None
+    return found[0] if found else "unknown"
+
+
 def _free(root: str) -> dict[str, int]:
     found: dict[str, int] = {}
     for folder in _ROOMS:
@@ -277,10 +288,25 @@ def _records(root: str) -> dict[str, t.Any]:
     return owners if isinstance(owners, dict) else {}
 
 
+#: The client's words, before and since Docker 28.4, where no engine listens.
+_STOPPED: t.Final = r"(?i)cannot connect to the docker daemon|failed to connect to the docker API"
+
+
 def _serving(ask: Ask) -> list[str]:
-    units = ask(
-        ("systemctl", "list-units", "--plain", "--no-legend", "--no-pager", "--state=active,activating", "sglang@*")
+    """Units and containers of servers. What does not say is taken for one that serves; what is not there has none."""
+    tools = (
+        ("systemctl", "list-units", "--plain", "--no-legend", "--no-pager", "--state=active,activating", "sglang@*"),
+        ("docker", "ps", "--filter", "name=^sglang-", "--format", "{{.Names}}"),
     )
-    containers = ask(("docker", "ps", "--filter", "name=^sglang-", "--format", "{{.Names}}"))
-    found = [line.split()[0] for line in (units.out if units and units.rc == 0 else "").splitlines() if line.split()]
-    return [*found, *(containers.out.split() if containers and containers.rc == 0 else [])]
+    found: list[str] = []
+    for words in tools:
+        answer = ask(words)
+        if answer is None:
+            continue
+        if answer.rc == 0:
+            found += [line.split()[0] for line in answer.out.splitlines() if line.split()]
+        elif answer.rc is None or not re.search(_STOPPED, answer.err):
+            said = answer.err.strip().splitlines()
+            why = "no answer in time" if answer.rc is None else said[0] if said else f"rc {answer.rc}"
+            found.append(f"what {words[0]} does not tell ({why})")
+    return found

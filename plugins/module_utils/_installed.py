@@ -61,8 +61,7 @@ def save(owners: Mapping[str, Any], path: str = PATH) -> None:
             handle.write(json.dumps({"schema": SCHEMA, "owners": kept}, indent=2, sort_keys=True) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.replace(temporary, path)  # 0600, as mkstemp makes it: a role may have recorded a proxy with its password
     except OSError:
         os.unlink(temporary)
         raise

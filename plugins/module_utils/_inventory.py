@@ -292,7 +292,15 @@ def _check_place(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Itera
         fleet_port=lambda port: port_problem(port, instances),
         fleet_address=address_problem,
         fleet_weights_dir=folder_problem,
+        fleet_reboot_window=_window_problem,
     )
+
+
+def _window_problem(window: str) -> str | None:
+    clock = r"([01]\d|2[0-3]):[0-5]\d"
+    if not window or re.fullmatch(f"{clock}-{clock}", window):
+        return None
+    return f"fleet_reboot_window is {window}; give it as HH:MM-HH:MM with two digits each, such as 22:00-05:30 or 02:00-04:00"
 
 
 def _checked(values: t.Mapping[str, t.Any], **checks: t.Callable[[t.Any], str | None]) -> t.Iterator[str]:

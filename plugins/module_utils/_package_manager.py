@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _installed
@@ -18,18 +18,24 @@ from ansible_collections.sglang.fleet.plugins.module_utils._openpgp import KeyFi
 from ansible_collections.sglang.fleet.plugins.module_utils._packages import (
     PackageError,
     Repository,
+    Simulation,
     Wanted,
+    check_key,
     explain,
     keepable,
+    masked,
     satisfied,
 )
 
 #: Runs a command: its exit status, stdout and stderr.
 Run = Callable[[Sequence[str]], "tuple[int, str, str]"]
-#: The content of the key file at an address. Raises PackageError.
-FetchKey = Callable[[str], bytes]
+#: The content of the key file at an address, through a proxy if one is named. Raises PackageError.
+FetchKey = Callable[[str, str], bytes]
 
 UNCHANGED = "No package was changed."
+FINISHED = (
+    "Earlier installations had broken off and were brought to their end as far as that went; else nothing was changed."
+)
 
 
 class Files:
@@ -70,20 +76,34 @@ def read(path: str) -> bytes | None:
         return None
 
 
+def whole(there: Mapping[str, str], broken: Collection[str]) -> dict[str, str]:
+    """The packages whose installation came to its end."""
+    return {name: version for name, version in there.items() if name not in broken}
+
+
 class Manager:
     """What apt and dnf have in common: deciding what is due, in which order, and what to record."""
 
     def __init__(self, params: Mapping[str, Any], run: Run, fetch_key: FetchKey, *, check_mode: bool) -> None:
         self.params = params
         self.run = run
-        self.fetch_key = fetch_key
+        self.fetch = fetch_key
         self.check_mode = check_mode
         self.owner: str = params["owner"]
         self.repositories = [Repository.of(entry) for entry in params["repositories"]]
         self.wanted = [Wanted.of(entry) for entry in params["packages"]]
         self.hold: list[str] = params["hold"]
         self.files = Files()
+        self.outgoing: list[str] = []
+        self.broken: set[str] = set()
+        self.plan = Simulation()
         self.record: dict[str, Any] = _installed.load().get(self.owner, {})
+
+    def fetch_key(self, entry: Repository) -> bytes:
+        """The repository's key, once its fingerprint is the expected one."""
+        content = self.fetch(entry.key_url, self.proxy(entry.key_url.split(":", 1)[0]))
+        check_key(content, entry.key_fingerprints, entry.key_url)
+        return content
 
     def call(self, *command: str) -> str:
         """stdout of a command that has to work."""
@@ -93,8 +113,16 @@ class Manager:
         return out
 
     # What the two package managers do differently.
-    def installed(self) -> dict[str, str]:
+    def installed(self) -> tuple[dict[str, str], set[str]]:
+        """Versions of what is there, and the names of those whose installation broke off."""
         raise NotImplementedError
+
+    def proxy(self, scheme: str) -> str:
+        """What the package manager's own configuration has as proxy, empty where it has none."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Bring installations that broke off to their end, as far as that goes."""
 
     def held(self) -> set[str]:
         raise NotImplementedError
@@ -109,7 +137,7 @@ class Manager:
     def take_repositories(self, due: dict[str, bytes | None]) -> None:
         raise NotImplementedError
 
-    def transaction(self, before: dict[str, str]) -> None:
+    def transaction(self) -> None:
         raise NotImplementedError
 
     def uninstall(self, names: Sequence[str]) -> None:
@@ -121,9 +149,10 @@ class Manager:
 
     # What they share.
     def present(self) -> dict[str, Any]:
-        before, held = self.installed(), self.held()
+        (there, self.broken), held = self.installed(), self.held()
+        before = whole(there, self.broken)
         stale = self.stale_files()
-        outgoing = [name for name in self.params["remove"] if name in before]
+        self.outgoing = outgoing = [name for name in self.params["remove"] if name in there]
         upgrade = self.params["upgrade"]
         packages_due = bool(outgoing) or upgrade or not satisfied(self.wanted, before)
         holds_due = [name for name in self.hold if name not in held]
@@ -137,28 +166,41 @@ class Manager:
             result["installed"] = dict.fromkeys(names, "")
             changed = bool(stale or outgoing or names or holds_due or let_go)
             return {**result, "changed": changed, "diff": self.difference(before, result, stale)}
+        ready = before
+        if packages_due and self.broken:
+            self.finish()
+            ready = whole(*self.installed())
+            packages_due = bool(outgoing) or upgrade or not satisfied(self.wanted, ready)
         try:
             if stale:
                 self.take_repositories(stale)
             if packages_due:
-                self.prepare(before)
+                self.prepare(ready)
         except (PackageError, KeyFileError, OSError) as error:
             self.files.put_back()
-            raise PackageError(f"{error}. {UNCHANGED}") from error
+            raise PackageError(f"{error}. {FINISHED if self.broken else UNCHANGED}") from error
+        # Others may have installed packages while this waited for them: what is there by now is not ours.
+        there = self.installed()[0] if packages_due else there
         try:
             if packages_due:
-                self.transaction(before)
+                self.transaction()
         finally:
             # What an installation that broke off has left is ours too; and apt releases what it changes.
-            after = self.installed()
+            after, left = self.installed()
             now = self.held()
             self.set_hold([name for name in self.hold if name in after and name not in now], True)
             self.set_hold([name for name in let_go if name in now], False)
-            self.remember(before, after, held)
-        result["installed"] = {name: after[name] for name in after if before.get(name) != after[name]}
-        result["removed"] = sorted(set(before) - set(after))
+            self.remember(there, after, held)
+        touched = {*self.plan.installs, *self.broken}
+        result["files"] = sorted({*stale, *self.files.before})
+        result["installed"] = {
+            name: version
+            for name, version in whole(after, left).items()
+            if name in touched and before.get(name) != version
+        }
+        result["removed"] = sorted(name for name in self.plan.removes if name in there and name not in after)
         result["held"] = [name for name in holds_due if name in after]
-        changed = bool(stale or result["installed"] or result["removed"] or result["held"] or let_go)
+        changed = bool(result["files"] or result["installed"] or result["removed"] or result["held"] or let_go)
         return {**result, "changed": changed, "diff": self.difference(before, result, stale)}
 
     def prepare(self, before: dict[str, str]) -> None:
@@ -175,19 +217,22 @@ class Manager:
         )
         rows = [("packages", old, new)] if names else []
         for path in result["files"]:
-            was, text = self.files.before.get(path, read(path)), texts[path]
+            was, text = self.files.before.get(path, read(path)), texts.get(path)
             if "keyrings" in path or "rpm-gpg" in path:
                 rows.append((path, "a key\n" if was else "", "the key that is expected\n"))
             else:
                 rows.append((path, (was or b"").decode(errors="replace"), (text or b"").decode(errors="replace")))
-        return [{"before_header": p, "after_header": p, "before": x, "after": y} for p, x, y in rows]
+        return [
+            {"before_header": path, "after_header": path, "before": masked(old), "after": masked(new)}
+            for path, old, new in rows
+        ]
 
-    def remember(self, before: dict[str, str], after: dict[str, str], held: set[str]) -> None:
+    def remember(self, there: dict[str, str], after: dict[str, str], held: set[str]) -> None:
         with _installed.locked():
             owners = _installed.load()
             mine = owners.get(self.owner, {})
             packages = {name: after[name] for name in mine.get("packages", {}) if name in after}
-            packages.update({name: version for name, version in after.items() if name not in before})
+            packages.update({name: after[name] for name in after if name in self.plan.new and name not in there})
             files = [path for path in mine.get("files", []) if os.path.exists(path)]
             files += [p for p, content in self.files.before.items() if content is None and p not in files]
             holds = [name for name in mine.get("held", []) if name in self.hold and name in after]
@@ -199,7 +244,7 @@ class Manager:
             _installed.save(owners)
 
     def absent(self) -> dict[str, Any]:
-        installed, held = self.installed(), self.held()
+        installed, held = self.installed()[0], self.held()
         recorded = [name for name in self.record.get("packages", {}) if name in installed]
         files = [path for path in self.record.get("files", []) if os.path.exists(path)]
         release = [name for name in self.record.get("held", []) if name in held]

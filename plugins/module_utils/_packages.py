@@ -10,7 +10,7 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,11 +33,13 @@ class Pin:
 @dataclass(frozen=True)
 class Repository:
     """A vendor's repository. suite "/": a flat one, without components. key_url empty: apt trusts it already, as it does
-    the distribution's own, whose further components are asked for."""
+    the distribution's own, whose further components are asked for. signs: what of a repository of rpms the vendor signs,
+    packages, metadata or both; apt's are signed by their metadata always."""
 
     name: str
     url: str
     suite: str = "/"
+    signs: str = "packages"
     components: tuple[str, ...] = ()
     architectures: tuple[str, ...] = ()
     key_url: str = ""
@@ -48,10 +50,18 @@ class Repository:
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Repository:
+        for url in (data["url"], data["key_url"]):
+            if "@" in urlsplit(url).netloc:
+                raise PackageError(
+                    f"the address {masked(url)} of the repository {data['name']} has a user name or a password in it, which"
+                    " would be shown in logs and stand in a file that all may read. Take it out; apt reads it from"
+                    " /etc/apt/auth.conf.d/, and the download of the key from /root/.netrc; for dnf, name a mirror that asks for none"
+                )
         return cls(
             name=data["name"],
             url=data["url"].rstrip("/"),
             suite=data.get("suite") or "/",
+            signs=data.get("signs") or "packages",
             components=tuple(data.get("components") or ()),
             architectures=tuple(data.get("architectures") or ()),
             key_url=data["key_url"],
@@ -85,8 +95,10 @@ class Repository:
 
     def yum(self, key_path: str) -> str:
         """The repository's file for dnf."""
-        lines = [f"[{self.name}]", f"name={self.name}", f"baseurl={self.url}", "enabled=1", "gpgcheck=1"]
-        # Not every vendor signs the metadata; every one signs the packages.
+        lines = [f"[{self.name}]", f"name={self.name}", f"baseurl={self.url}", "enabled=1"]
+        # dnf refuses what it is to check and is not signed; one of the two is signed always.
+        lines.append(f"gpgcheck={int(self.signs != 'metadata')}")
+        lines.append(f"repo_gpgcheck={int(self.signs != 'packages')}")
         lines.append(f"gpgkey=file://{key_path}")
         if self.pin is not None:
             # dnf prefers the lower number and knows 1 to 99 (99 is what others have): what apt is to prefer comes first.
@@ -133,7 +145,18 @@ class Wanted:
 
 
 MANAGED = "# Written by sglang.fleet; changes are overwritten.\n"
+_USER = re.compile(r"(?<=//)[^/@\s'\"]+@")
 _LINE_SOURCE = re.compile(r"^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)([^#]*)")
+
+
+def masked(text: str) -> str:
+    """A text without the users and passwords of the addresses in it.
+
+    Examples:
+        >>> masked("from http://me:secret@mirror/x")
+        'from http://…@mirror/x'
+    """
+    return _USER.sub("…@", text)
 
 
 def plain_fingerprint(text: str) -> str:
@@ -216,15 +239,37 @@ def upstream(version: str) -> str:
     return version.split(":", 1)[-1].rsplit("-", 1)[0]
 
 
-def madison(text: str) -> dict[str, list[str]]:
-    """What `apt-cache madison` prints: the versions of each package, the highest first."""
-    versions: dict[str, list[str]] = {}
+def madison(text: str, repositories: Sequence[Repository] = ()) -> dict[str, list[str]]:
+    """What `apt-cache madison` prints: the versions of each package, the highest first.
+
+    What one of the vendors' repositories has comes from there: an explicit version overrides every pin, and the
+    distribution's archive has drivers of the same branches.
+    """
+    rows: list[tuple[str, str, bool]] = []
     for line in text.splitlines():
         parts = [part.strip() for part in line.split("|")]
         if len(parts) == 3 and not parts[2].endswith("Sources"):
-            known = versions.setdefault(parts[0], [])
-            if parts[1] not in known:
-                known.append(parts[1])
+            place = parts[2].split()
+            vendors = any(entry.key_url and _is_at(entry, place) for entry in repositories)
+            rows.append((parts[0], parts[1], vendors))
+    return offered(rows)
+
+
+def _is_at(entry: Repository, place: Sequence[str]) -> bool:
+    """place: `http://x/debian bookworm/main amd64 Packages`, of a flat one `http://x Packages`."""
+    suite = "" if entry.suite == "/" or len(place) < 3 else place[1]
+    return place[0].rstrip("/") == entry.url and (entry.suite == "/" or suite.startswith(entry.suite + "/"))
+
+
+def offered(rows: Iterable[tuple[str, str, bool]]) -> dict[str, list[str]]:
+    """Versions of each package, from (name, version, whether it is one of the vendors' repositories that has it)."""
+    all_rows = list(rows)
+    of_vendors = {name for name, _version, vendors in all_rows if vendors}
+    versions: dict[str, list[str]] = {}
+    for name, version, vendors in all_rows:
+        known = versions.setdefault(name, [])
+        if version not in known and (vendors or name not in of_vendors):
+            known.append(version)
     return versions
 
 
@@ -321,13 +366,15 @@ def _some(versions: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class Simulation:
-    """What apt would do: versions of what it would install, names of what it would remove."""
+    """What apt or dnf would do: versions of what it would install, names of what it would remove, and those of the
+    installed that were not there in any version."""
 
-    installs: Mapping[str, str]
-    removes: tuple[str, ...]
+    installs: Mapping[str, str] = field(default_factory=dict)
+    removes: tuple[str, ...] = ()
+    new: frozenset[str] = frozenset()
 
 
-_INST = re.compile(r"^Inst (\S+) (?:\[[^\]]*\] )?\((\S+) ")
+_INST = re.compile(r"^Inst (\S+) (\[[^\]]*\] )?\((\S+) ")
 _REMV = re.compile(r"^(?:Remv|Purg) (\S+)")
 
 
@@ -335,14 +382,18 @@ def simulated(text: str) -> Simulation:
     """What `apt-get --simulate` prints."""
     installs: dict[str, str] = {}
     removes: list[str] = []
+    new: set[str] = set()
     for line in text.splitlines():
         match = _INST.match(line)
         if match:
-            installs[match[1].split(":", 1)[0]] = match[2]
+            name = match[1].split(":", 1)[0]
+            installs[name] = match[3]
+            if not match[2]:
+                new.add(name)
         match = _REMV.match(line)
         if match:
             removes.append(match[1].split(":", 1)[0])
-    return Simulation(installs, tuple(removes))
+    return Simulation(installs, tuple(removes), frozenset(new))
 
 
 _URI = re.compile(r"^'[^']+' \S+ (\d+) ")
@@ -364,7 +415,12 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str], ...] = (
         "the disk is full. Free space there (apt-get clean empties apt's own cache) and run again",
     ),
     (
-        ("no_pubkey", "missing key", "is not signed", "badsig", "expkeysig", "signature verification failed", "invalid signature"),
+        ("expkeysig", "not live"),
+        "the key that signs the repository has expired, and its address has no renewed one. Until the vendor has renewed it,"
+        " a mirror of your own, or the distribution's packages, is the way; a key of another fingerprint has to be named",
+    ),
+    (
+        ("no_pubkey", "missing key", "is not signed", "badsig", "signature verification failed", "invalid signature", "bad gpg signature"),
         "the repository is not signed by the key that it should be signed by, so nothing from it is trusted. If a mirror"
         " stands between, see that it is whole; if the vendor has a new key, set its fingerprint",
     ),
@@ -386,7 +442,12 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str], ...] = (
         " `apt-cache policy` on the host shows where each comes from",
     ),
     (
-        ("404 ", "does not have a release file"),
+        (" 401  ", " 403  ", " 407  ", "status code: 401", "status code: 403", "status code: 407"),
+        "the repository, or the proxy before it, does not let this host in. A repository's user and password stand in"
+        " /etc/apt/auth.conf.d/, a proxy's in apt's or dnf's own configuration",
+    ),
+    (
+        (" 404  ", "status code: 404", "does not have a release file"),
         "the repository has no such path: check its address and suite",
     ),
     (
@@ -405,7 +466,11 @@ def explain(text: str) -> str:
     for needles, remedy in _EXPLANATIONS:
         for line in lines:
             if any(needle in line.lower() for needle in needles):
-                return f"{line.removeprefix('E: ').removeprefix('W: ').removeprefix('Err:').rstrip('.')}: {remedy}"
+                return f"{line.removeprefix('E: ').removeprefix('W: ').removeprefix('Error: ').removeprefix('Err:').rstrip('.')}: {remedy}"
+    of_dnf = next((at for at, line in enumerate(lines) if line.startswith("Error:")), None)
+    if of_dnf is not None:
+        said = " ".join(line for line in lines[of_dnf:] if not line.startswith("(try to add"))
+        return said.removeprefix("Error:").strip()
     errors = [line for line in lines if line.startswith("E: ")]
     return (errors or lines or ["no output"])[-1].removeprefix("E: ")
 

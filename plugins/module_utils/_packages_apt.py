@@ -7,6 +7,8 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
+import shlex
 import shutil
 import tempfile
 import time
@@ -31,6 +33,11 @@ from ansible_collections.sglang.fleet.plugins.module_utils._packages import (
 LOCK = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2"]
 KEEP_CONFIGURATION = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 MARGIN = 64 << 20
+#: Seconds that another program may hold a lock, and between two attempts.
+PATIENCE, PAUSE = 300, 5
+LOCKED = re.compile("could not get lock|was locked by another process", re.IGNORECASE)
+#: dpkg's states of packages whose files are there; all but the first are of an installation that broke off.
+THERE = ("installed", "half-installed", "unpacked", "half-configured", "triggers-awaiting", "triggers-pending")
 
 
 def human(size: int) -> str:
@@ -55,12 +62,30 @@ class Apt(Manager):
         self.words: list[str] = []
         self.old_lists = self.lists_are_old()  # before a repository of ours is added to them
 
-    def installed(self) -> dict[str, str]:
+    def installed(self) -> tuple[dict[str, str], set[str]]:
         out = self.call("dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version}\\n")
-        rows = (line.split() for line in out.splitlines())
-        return {
-            row[1]: row[2] for row in rows if len(row) == 3 and row[0] in ("installed", "half-configured", "unpacked")
-        }
+        rows = [row for row in (line.split() for line in out.splitlines()) if len(row) == 3 and row[0] in THERE]
+        return {row[1]: row[2] for row in rows}, {row[1] for row in rows if row[0] != "installed"}
+
+    def proxy(self, scheme: str) -> str:
+        out = self.call("apt-config", "shell", "own", f"Acquire::{scheme}::Proxy", "http", "Acquire::http::Proxy")
+        found = dict(word.split("=", 1) for word in shlex.split(out) if "=" in word)
+        value = found.get("own") or found.get("http") or ""
+        return "" if value.upper() == "DIRECT" else value
+
+    def finish(self) -> None:
+        # One that fails now may do with what comes with the installation, such as a kernel's headers.
+        self.patiently("dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
+
+    def patiently(self, *command: str) -> tuple[int, str, str]:
+        """A command, again while another program holds a lock: DPkg::Lock::Timeout is not for those of lists and archives."""
+        patience = PATIENCE
+        while True:
+            code, out, err = self.run(command)
+            if code == 0 or patience <= 0 or not LOCKED.search(err + out):
+                return code, out, err
+            time.sleep(PAUSE)
+            patience -= PAUSE
 
     def held(self) -> set[str]:
         return {name.split(":", 1)[0] for name in self.call("apt-mark", "showhold").split()}
@@ -123,13 +148,12 @@ class Apt(Manager):
                     os.chmod(f"{parts}/{entry.name}.sources", 0o644)
                     continue
                 staged = os.path.join(staging, f"{entry.name}.gpg")
-                content = read(key)
-                if key in due:
-                    content = self.fetch_key(entry.key_url)
-                    check_key(content, entry.key_fingerprints, entry.key_url)
-                    due[key] = content = dearmour(content)
+                # Also where the key is there: it may have been renewed.
+                content = dearmour(self.fetch_key(entry))
+                if read(key) != content:
+                    due[key] = content
                 for path, data in (
-                    (staged, content or b""),
+                    (staged, content),
                     (f"{parts}/{entry.name}.sources", entry.sources(staged).encode()),
                 ):
                     with open(path, "wb") as handle:
@@ -145,9 +169,23 @@ class Apt(Manager):
                 self.files.write(path, wanted)
 
     def update(self, *options: str) -> None:
-        code, out, err = self.run(["apt-get", "update", "-q", *LOCK, *options])
+        code, out, err = self.patiently("apt-get", "update", "-q", *LOCK, *options)
         if code != 0:
             raise PackageError(explain(err + "\n" + out))
+
+    def renewed_keys(self, said: str) -> bool:
+        """Fetch anew the keys of repositories that apt names: a vendor prolongs one under the fingerprint that it has.
+        Whether one has changed."""
+        changed = False
+        for entry in self.repositories:
+            path = f"{self.KEYS}/{entry.name}.gpg"
+            there = read(path)
+            if entry.key_url and entry.url in said and there is not None:
+                content = dearmour(self.fetch_key(entry))
+                if content != there:
+                    self.files.write(path, content)
+                    changed = True
+        return changed
 
     def lists_are_old(self) -> bool:
         """Whether the lists of the host's own sources should be fetched anew; without any they are as old as can be."""
@@ -158,32 +196,39 @@ class Apt(Manager):
         newest = max((os.stat(path).st_ctime for path in [*found, *stamps] if os.path.exists(path)), default=0.0)
         return time.time() - newest > float(self.params["cache_valid_seconds"])
 
+    def prepare_lists(self) -> str:
+        """What is wrong with the host's sources. One that fails is the operator's own matter, if the packages are found."""
+        code, out, err = self.patiently("apt-get", "update", "-q", *LOCK)
+        if "GPG error" in err + out and self.renewed_keys(err + out):
+            code, out, err = self.patiently("apt-get", "update", "-q", *LOCK)
+        return explain(err + "\n" + out) if code != 0 or "Failed to fetch" in err or "GPG error" in err else ""
+
     def prepare(self, before: dict[str, str]) -> None:
         names = [entry.name for entry in self.wanted]
-        # A source of the host that fails is the operator's own matter, as long as the packages are found.
-        trouble = ""
-        if self.old_lists:
-            code, out, err = self.run(["apt-get", "update", "-q", *LOCK])
-            trouble = explain(err + "\n" + out) if code != 0 or "Failed to fetch" in err else ""
+        trouble = self.prepare_lists() if self.old_lists else ""
         try:
-            offered = madison(self.call("apt-cache", "madison", *names)) if names else {}
+            offered = madison(self.call("apt-cache", "madison", *names), self.repositories) if names else {}
             self.chosen = choose(self.wanted, offered, before, upgrade=self.params["upgrade"])
         except PackageError as error:
             raise PackageError(f"{error}{f' (apt-get update: {trouble})' if trouble else ''}") from error
         self.refuse_downgrades(before)
         self.words = [f"{name}={version}" if version else name for name, version in self.chosen.items()]
-        self.words += [f"{name}-" for name in self.params["remove"] if name in before]
+        self.words += [f"{name}-" for name in self.outgoing]
         if not self.words:
             return
-        self.refuse_surprises(before)
+        self.refuse_surprises()
         self.refuse_full_disk()
-        self.call("apt-get", "install", "--yes", "--download-only", "-q", *LOCK, *self.options(), *self.words)
+        command = ["apt-get", "install", "--yes", "--download-only", "-q", *LOCK, *self.options(), *self.words]
+        code, out, err = self.patiently(*command)
+        if code != 0:
+            raise PackageError(explain(err + "\n" + out))
 
     def options(self) -> list[str]:
         options = [
             "--allow-change-held-packages",
             f"--{'' if self.params['recommends'] else 'no-'}install-recommends",
         ]
+        options += ["--fix-broken"] if self.broken else []
         return [*options, "--allow-downgrades"] if self.params["downgrade"] else options
 
     def refuse_downgrades(self, before: dict[str, str]) -> None:
@@ -196,9 +241,9 @@ class Apt(Manager):
                     f"{name} is installed as {there}, newer than the {version} that is wanted; it is not taken back"
                 )
 
-    def refuse_surprises(self, before: dict[str, str]) -> None:
+    def refuse_surprises(self) -> None:
         """Nothing may go, and nothing that the host holds may change, that nobody asked for."""
-        plan = simulated(self.call("apt-get", "install", "--simulate", *self.options(), *self.words))
+        self.plan = plan = simulated(self.call("apt-get", "install", "--simulate", *self.options(), *self.words))
         recorded = self.record.get("packages", {})
         asked = [*self.params["remove"], *self.params["may_remove"]]
         lost = [
@@ -231,14 +276,15 @@ class Apt(Manager):
                     " Free space there (apt-get clean empties apt's own cache) and run again"
                 )
 
-    def transaction(self, before: dict[str, str]) -> None:
+    def transaction(self) -> None:
         if not self.words:
             return
+        before = self.installed()[0]
         command = ["apt-get", "install", "--yes", "-q", *LOCK, *KEEP_CONFIGURATION, *self.options(), *self.words]
-        code, out, err = self.run(command)
+        code, out, err = self.patiently(*command)
         if code != 0:
             tail = " | ".join([line for line in (out + err).splitlines() if line.strip()][-6:])
-            after = self.installed()
+            after = self.installed()[0]
             changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
             raise PackageError(
                 f"{explain(err + chr(10) + out)}. The installation broke off; changed by then: {', '.join(changed) or 'nothing'}."

@@ -36,7 +36,11 @@ ansible_facts:
       type: dict
       returned: always
       contains:
-        installed: {description: Whether a Docker client is on the node., type: bool, returned: always}
+        installed:
+          description: Whether Docker's engine is on the node, which a client alone is not.
+          type: bool
+          returned: always
+        client: {description: "Whose command C(docker) is: V(docker), V(podman) or none.", type: str, returned: always}
         running: {description: Whether the engine answers., type: bool, returned: always}
         permitted: {description: Whether this user may use it., type: bool, returned: always}
         enabled: {description: Whether the service starts at boot., type: bool, returned: always}
@@ -56,38 +60,28 @@ ansible_facts:
         recorded: {description: What this role installed here., type: dict, returned: always}
         arch: {description: "The kernel's name of the architecture.", type: str, returned: always}
         error: {description: 'Why it cannot be used, with a remedy.', type: str, returned: always}
-        os: {description: 'ID, VERSION_ID, VERSION_CODENAME and ID_LIKE of C(/etc/os-release).', type: dict, returned: always}
+        os: {description: 'C(id), C(version_id), C(id_like) and C(codename) of C(/etc/os-release).', type: dict, returned: always}
 """
 
 import glob
 import os
 import platform
-import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _daemon_json, _installed
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
+from ansible_collections.sglang.fleet.plugins.module_utils._host import os_release
 
 #: Any of these means that NVIDIA's container toolkit is there.
 NVIDIA_RUNTIME = ("nvidia-container-runtime-hook", "nvidia-container-runtime", "nvidia-cdi-hook")
-TOOLKIT = (
-    "nvidia-container-toolkit",
-    "nvidia-container-toolkit-base",
-    "libnvidia-container-tools",
-    "libnvidia-container1",
-)
+TOOLKIT = ("nvidia-container-toolkit*", "libnvidia-container*")
 OWNER = "container_engine"
 CDI = ("/etc/cdi", "/var/run/cdi")
 #: Seconds by which a file may seem newer than a process that found it there, for both are rounded.
 TOLERANCE = 2
-
-
-def os_release(text: str) -> dict[str, str]:
-    pairs = (line.split("=", 1) for line in text.splitlines() if "=" in line and not line.startswith("#"))
-    values = {key: " ".join(shlex.split(value)) for key, value in pairs}
-    return {key: values.get(key, "") for key in ("ID", "VERSION_ID", "VERSION_CODENAME", "ID_LIKE")}
 
 
 def daemon_config() -> tuple[dict[str, Any], str]:
@@ -99,12 +93,23 @@ def daemon_config() -> tuple[dict[str, Any], str]:
     return _daemon_json.parse(text), f"{os.stat(_daemon_json.PATH).st_mode & 0o7777:04o}"
 
 
-def command_line(module: AnsibleModule) -> tuple[list[str], int]:
+def unit(module: AnsibleModule) -> dict[str, str]:
+    """Properties of docker.service."""
+    words = ["systemctl", "show", "docker.service", "--property=MainPID,ExecStart,LoadState,UnitFileState"]
+    _code, out, _err = module.run_command(words)
+    return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+
+def client_of(module: AnsibleModule) -> str:
+    """Whose command `docker` is: podman-docker puts podman there under that name."""
+    if module.get_bin_path("docker") is None:
+        return ""
+    _code, out, _err = module.run_command(["docker", "--version"])
+    return "podman" if out.lower().startswith("podman") else "docker"
+
+
+def command_line(lines: Mapping[str, str]) -> tuple[list[str], int]:
     """dockerd's command line, of the process that runs or of the unit; and the process, 0 for none."""
-    _code, out, _err = module.run_command(
-        ["systemctl", "show", "docker.service", "--property=MainPID", "--property=ExecStart"]
-    )
-    lines = dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
     pid = int(lines.get("MainPID") or 0)
     try:
         with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as handle:
@@ -141,27 +146,55 @@ def toolkit(module: AnsibleModule) -> dict[str, str]:
     if module.get_bin_path("dpkg-query"):
         words = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version}\\n", *TOOLKIT]
     elif module.get_bin_path("rpm"):
-        words = ["rpm", "--query", "--queryformat", r"installed %{NAME} %{VERSION}-%{RELEASE}\n", *TOOLKIT]
+        words = ["rpm", "--query", "--all", "--queryformat", r"installed %{NAME} %{VERSION}-%{RELEASE}\n", *TOOLKIT]
     else:
         return {}
-    _code, out, _err = module.run_command(words)  # fails where one of them is not there
+    _code, out, _err = module.run_command(words)  # dpkg-query fails where there is none
     rows = [line.split() for line in out.splitlines() if line.startswith("installed ")]
     return {row[1]: row[2] for row in rows if len(row) == 3}
 
 
-def main() -> None:
-    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+def engine(module: AnsibleModule, lines: Mapping[str, str]) -> dict[str, Any]:
+    """What there is of Docker, from docker.service's properties and from itself."""
+    client = client_of(module)
     facts: dict[str, Any] = {
-        "installed": module.get_bin_path("docker") is not None,
+        "installed": lines.get("LoadState", "not-found") != "not-found" or module.get_bin_path("dockerd") is not None,
+        "client": client,
         "running": False,
         "permitted": False,
-        "enabled": False,
+        "enabled": lines.get("UnitFileState") == "enabled",
         "version": "",
         "containers_running": 0,
-        "nvidia_runtime": any(module.get_bin_path(name) for name in NVIDIA_RUNTIME),
         "images": [],
+        "swarm": False,
         "error": "",
     }
+    if client != "docker":
+        return facts
+    try:
+        docker = Docker(module.run_command)
+        info = docker.info()
+        facts.update(
+            installed=True,  # whoever starts it: snap's unit has another name
+            running=True,
+            permitted=True,
+            version=info.get("ServerVersion", ""),
+            containers_running=int(info.get("ContainersRunning") or 0),
+            images=docker.images(),
+            swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
+        )
+    except DockerError as error:
+        denied = error.kind == "permission"
+        if facts["installed"] or denied:  # of a client alone that says nothing
+            facts.update(installed=True, running=denied, permitted=not denied, error=str(error))
+    return facts
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={}, supports_check_mode=True)
+    lines = unit(module)
+    facts = engine(module, lines)
+    words, pid = command_line(lines)
     with open("/etc/os-release", encoding="utf-8") as handle:
         facts["os"] = os_release(handle.read())
     try:
@@ -169,33 +202,16 @@ def main() -> None:
         facts["recorded"] = _installed.load().get(OWNER, {})
     except (_daemon_json.DaemonJsonError, _installed.RecordError) as error:
         module.fail_json(msg=f"{error}.")
-    words, pid = command_line(module) if facts["installed"] else ([], 0)
     facts.update(
+        nvidia_runtime=any(module.get_bin_path(name) for name in NVIDIA_RUNTIME),
         arch=platform.machine(),
         daemon_flags=_daemon_json.flags(words),
-        swarm=False,
         toolkit=toolkit(module),
         hook_newer=hook_newer(module, pid),
         amd_toolkit=module.get_bin_path("amd-ctk") is not None,
         cdi_files=sorted({os.path.basename(path) for folder in CDI for path in glob.glob(f"{folder}/*")}),
         driver_loaded=os.path.isdir("/sys/module/nvidia"),
     )
-    if facts["installed"]:
-        _code, out, _err = module.run_command(["systemctl", "is-enabled", "docker.service"])
-        facts["enabled"] = out.strip() == "enabled"
-        try:
-            docker = Docker(module.run_command)
-            info = docker.info()
-            facts.update(
-                running=True,
-                permitted=True,
-                version=info.get("ServerVersion", ""),
-                containers_running=int(info.get("ContainersRunning") or 0),
-                images=docker.images(),
-                swarm=(info.get("Swarm") or {}).get("LocalNodeState", "inactive") != "inactive",
-            )
-        except DockerError as error:
-            facts.update(running=error.kind == "permission", permitted=error.kind != "permission", error=str(error))
     module.exit_json(changed=False, ansible_facts={"container_engine": facts})
 
 

@@ -145,6 +145,7 @@ ansible_facts:
         reload: {description: Whether Docker must read its file again., type: bool, returned: success}
         validate: {description: Whether dockerd can check the file before it is written., type: bool, returned: success}
         daemon_added: {description: 'What of it is new, for a removal.', type: dict, returned: success}
+        daemon_before: {description: 'What stood in the place of that, for a removal.', type: dict, returned: success}
         steps: {description: 'What the packages are for, C(docker), C(nvidia), C(amd).', type: list, elements: str, returned: success}
         cdi: {description: 'The CDI specification to make, C(command) and C(path), or nothing.', type: dict, returned: success}
         notes: {description: What an operator should know., type: list, elements: str, returned: success}

@@ -62,12 +62,18 @@ ansible_facts:
           type: dict
           sample: {nvidia: {loaded: 580.95.05, installed: 580.95.05}}
         nvswitches: {description: Number of NVSwitches on the PCI bus., type: int}
+        fabric_manager: {description: "Version of NVIDIA's Fabric Manager, however it came there; null for none, V(unknown) where it does not tell.", type: str}
         reboot_required: {description: Whether the distribution asks for a reboot., type: bool}
         free_mib: {description: "Free room in MiB of C(/usr), C(/var) and C(/boot).", type: dict}
         sysctl: {description: Kernel settings that a role decides on., type: dict}
         groups: {description: Members of the groups C(render) and C(video), type: dict}
         records: {description: What each role of the host software installed., type: dict}
-        serving: {description: "With O(serving), the units and containers of servers that run.", type: list, elements: str}
+        serving:
+          description:
+            - With O(serving), the units and containers of servers that run.
+            - Where systemd or Docker is there and does not answer, that stands here too, for a server may run.
+          type: list
+          elements: str
         time: {description: "The host's clock, C(HH:MM).", type: str}
 """
 

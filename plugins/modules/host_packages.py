@@ -49,13 +49,20 @@ options:
         type: str
         required: true
       url:
-        description: Address.
+        description: Address, without a user or a password; apt has those in C(/etc/apt/auth.conf.d/).
         type: str
         required: true
       suite:
         description: The suite, V(/) for a flat repository. Not used by dnf.
         type: str
         default: /
+      signs:
+        description:
+          - What of a repository of rpms its vendor signs, and dnf is therefore to check. Not used by apt, whose repositories
+            are signed by their metadata.
+        type: str
+        choices: [packages, metadata, both]
+        default: packages
       components:
         description: Components of the suite.
         type: list
@@ -192,6 +199,8 @@ held:
   elements: str
 """
 
+import os
+import urllib.error
 from collections.abc import Sequence
 from typing import Any
 
@@ -201,7 +210,11 @@ from ansible.module_utils.urls import open_url
 from ansible_collections.sglang.fleet.plugins.module_utils._installed import RecordError
 from ansible_collections.sglang.fleet.plugins.module_utils._openpgp import KeyFileError
 from ansible_collections.sglang.fleet.plugins.module_utils._package_manager import Manager
-from ansible_collections.sglang.fleet.plugins.module_utils._packages import PackageError
+from ansible_collections.sglang.fleet.plugins.module_utils._packages import (
+    PackageError,
+    explain,
+    masked,
+)
 from ansible_collections.sglang.fleet.plugins.module_utils._packages_apt import Apt
 from ansible_collections.sglang.fleet.plugins.module_utils._packages_dnf import Dnf
 
@@ -213,13 +226,17 @@ ENVIRONMENT = {
 }
 
 
-def fetch_key(url: str) -> bytes:
+def fetch_key(url: str, proxy: str) -> bytes:
+    if proxy:
+        os.environ.setdefault(f"{url.split(':', 1)[0]}_proxy", proxy)
     try:
         return bytes(open_url(url, timeout=30, http_agent="sglang.fleet").read())
+    except urllib.error.HTTPError as error:
+        raise PackageError(explain(f"{url}  {error.code}  {error.reason}")) from error
     except Exception as error:
         raise PackageError(
             f"the key {url} cannot be fetched ({error}): the repository does not answer. Check its address, the host's way"
-            " out and its proxy, or name a mirror"
+            f" out and its proxy ({proxy or 'none in the configuration of the package manager'}), or name a mirror"
         ) from error
 
 
@@ -230,6 +247,7 @@ def arguments() -> dict[str, Any]:
         "name": {"type": "str", "required": True},
         "url": {"type": "str", "required": True},
         "suite": {"type": "str", "default": "/"},
+        "signs": {"type": "str", "choices": ["packages", "metadata", "both"], "default": "packages"},
         "components": strings,
         "architectures": strings,
         "key_url": {"type": "str", "required": True, "no_log": False},
@@ -279,7 +297,7 @@ def main() -> None:
         manager = kind(module.params, run, fetch_key, check_mode=module.check_mode)
         result = manager.present() if module.params["state"] == "present" else manager.absent()
     except (PackageError, KeyFileError, RecordError, OSError) as error:
-        module.fail_json(msg=str(error))
+        module.fail_json(msg=masked(str(error)))
     module.exit_json(**{"kept": {}, **result})
 
 

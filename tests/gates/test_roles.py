@@ -81,3 +81,13 @@ def test_readme_is_up_to_date(role: Path) -> None:
     readme = role / "README.md"
     assert readme.exists(), "no README: make docs"
     assert readme.read_text() == rendered(role), "out of date: make docs"
+
+
+def test_deploy_asks_every_role_of_the_host_software_before_one_installs() -> None:
+    """A daemon.json that is broken, or a restart that may not be, is not found behind an exchanged driver."""
+    plays = yaml.safe_load((ROLES[0].parents[1] / "playbooks" / "deploy.yml").read_text("utf-8"))
+    tasks = [task.get("ansible.builtin.import_role", {}) for play in plays for task in play.get("tasks", ())]
+    entries = [(task.get("name", "").rpartition(".")[2], task.get("tasks_from", "main")) for task in tasks]
+    first = min(entries.index((role, "main")) for role in ("nvidia_driver", "rocm", "container_engine"))
+    asked = {("nvidia_driver", "decide"), ("rocm", "decide"), ("container_engine", "preflight")}
+    assert asked <= set(entries[:first]), entries

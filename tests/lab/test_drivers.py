@@ -28,12 +28,13 @@ pytestmark = pytest.mark.lab
 
 OWNER = "drivers"
 VIRGIN = ("nv-virgin-12", "nv-virgin-13")
-OLD, FINE = "nv-old", "nv-fine"
+OLD, OLD_CU130, FINE = "nv-old", "nv-old-cu130", "nv-fine"
 GROUPS = ("gpu_nodes", "nvidia")
 NODES = (
     Node(VIRGIN[0], "bookworm", "h200:8,nodriver,noruntime", AUTO, GROUPS, owner=OWNER),
     Node(VIRGIN[1], "trixie", "h200:8,nodriver,noruntime", AUTO, GROUPS, owner=OWNER),
     Node(OLD, "bookworm", "b300:8,nodriver", AUTO, GROUPS, owner=OWNER),
+    Node(OLD_CU130, "bookworm", "h200:8,nodriver", AUTO, GROUPS, owner=OWNER),
     Node(FINE, "trixie", "h200:8,driver=570.133.20", AUTO, GROUPS, owner=OWNER),
 )
 SERVED = VIRGIN[0]
@@ -248,9 +249,8 @@ def test_driver_is_not_exchanged_below_a_server(nodes: Fleet, deployed: Play) ->
 # --- A driver that the image refuses, and one that it accepts -------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def old(nodes: Fleet, packages: Packages) -> dict[str, str]:
-    """A node with the branch 545, as an operator installed it: what it has of NVIDIA's."""
+def install_545(nodes: Fleet, packages: Packages, host: str) -> dict[str, str]:
+    """The branch 545 with its Fabric Manager, as an operator installed it: what the host then has of NVIDIA's."""
     source = f"deb [trusted=yes] {packages.url('nvidia/debian12/x86_64')} /"
     names = " ".join(
         f"{name}=545.23.08-1"
@@ -260,14 +260,48 @@ def old(nodes: Fleet, packages: Packages) -> dict[str, str]:
         )
     )
     nodes.sh(
-        OLD,
+        host,
         f"echo '{source}' > /etc/apt/sources.list.d/by-hand.list; apt-get update -qq\n"
         f"DEBIAN_FRONTEND=noninteractive apt-get install -y -qq {names} && rm /etc/apt/sources.list.d/by-hand.list",
     )
-    run("docker", "restart", nodes.nodes[OLD].container).succeeded()
-    eventually("the node is back", lambda: nodes.ansible(OLD, "-m", "ansible.builtin.ping").rc == 0, attempts=60)
-    assert loaded(nodes, OLD) == "545.23.08"
-    return of_nvidia(nodes, OLD)
+    run("docker", "restart", nodes.nodes[host].container).succeeded()
+    eventually("the node is back", lambda: nodes.ansible(host, "-m", "ansible.builtin.ping").rc == 0, attempts=60)
+    assert loaded(nodes, host) == "545.23.08"
+    return of_nvidia(nodes, host)
+
+
+def test_545_under_cu130_is_upgraded_because_of_the_image_alone(nodes: Fleet, packages: Packages) -> None:
+    """An H200 runs on 545, and so does nothing of the GPU's ask for more: the image's own list does."""
+    assert install_545(nodes, packages, OLD_CU130)["nvidia-fabricmanager-545"] == "545.23.08-1"
+    image = "v0.5.10.post1-cu130"  # an operator who wants it on this hardware
+    catalogue = {
+        "images": {image: {"hardware": ["cuda", "cuda13", "cuda13-grace"]}},
+        "models": {"MiniMax-M2.7": {"images": {"cuda": image}}},
+    }
+    asked = {"fleet_catalogue": catalogue}
+    never = nodes.playbook("deploy.yml", "-l", OLD_CU130, *DRIVER_TAGS, extra={**asked, "fleet_reboot": "never"})
+    said = refusal(never, OLD_CU130)
+    assert "fleet_reboot is never" in said
+    assert "Nothing was changed" in said
+    assert of_nvidia(nodes, OLD_CU130)["nvidia-driver-cuda"] == "545.23.08-1"
+    before = boots(nodes, OLD_CU130)
+    play = nodes.playbook("deploy.yml", "-l", OLD_CU130, *DRIVER_TAGS, extra=asked).succeeded()
+    reason = "NVIDIA 545.23.08 does not do: the image starts on NVIDIA 580 or newer or the branch 535, 550, 565, 570 or 575; NVIDIA 580 "
+    assert reason in said_by(play), str(play)
+    found = of_nvidia(nodes, OLD_CU130)
+    assert "nvidia-fabricmanager-545" not in found
+    assert {found[name] for name in HELD} == {"580.95.05-1"}
+    assert held(nodes, OLD_CU130) >= HELD
+    assert (loaded(nodes, OLD_CU130), boots(nodes, OLD_CU130)) == ("580.95.05", before + 1)
+    assert nodes.playbook("deploy.yml", "-l", OLD_CU130, *DRIVER_TAGS, extra=asked).succeeded().changed() == {
+        OLD_CU130: 0
+    }
+
+
+@pytest.fixture(scope="module")
+def old(nodes: Fleet, packages: Packages) -> dict[str, str]:
+    """A node with the branch 545: what it has of NVIDIA's."""
+    return install_545(nodes, packages, OLD)
 
 
 def test_branch_that_the_image_refuses_is_upgraded_with_fabric_manager_and_held(

@@ -19,6 +19,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._daemon_json import (
     only_missing,
     parse,
     render,
+    replaced,
     without,
 )
 
@@ -81,6 +82,22 @@ def test_what_somebody_changed_since_stays() -> None:
     assert without({"live-restore": False}, added({}, now)) == {"live-restore": False}
 
 
+def test_what_was_replaced_is_put_back() -> None:
+    before = {"data-root": "/mnt", "icc": True, "log-opts": {"max-size": "1m", "tag": "x"}, "hosts": ["a"]}
+    wanted = {"data-root": "/data", "debug": True, "log-opts": {"max-size": "9m", "max-file": "3"}, "hosts": ["b"]}
+    now = merged(before, wanted)
+    ours, originals = added(before, now), replaced(before, now, {}, {})
+    assert originals == {"data-root": "/mnt", "log-opts": {"max-size": "1m"}}
+    assert without(now, ours, originals) == before
+    # A later merge takes nothing of ours for an original, and what somebody changed since stays.
+    later = merged(now, {"data-root": "/data2", "log-opts": {"max-size": "7m"}})
+    known = replaced(now, later, ours, originals)
+    assert known == originals
+    assert without(later, merged(ours, added(now, later)), known) == before
+    assert without({**later, "data-root": "/other"}, merged(ours, added(now, later)), known)["data-root"] == "/other"
+    assert replaced({"debug": True}, {"debug": False}, {"debug": True}, {}) == {}, "there was none before ours"
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
@@ -102,6 +119,7 @@ def test_command_line_as_options(line: str, found: dict[str, Any]) -> None:
 
 def test_options_that_stand_twice() -> None:
     assert conflicts({"hosts": [], "debug": True}, flags(["dockerd", "-H", "fd://"])) == ["hosts"]
+    assert conflicts({"runtimes": {}}, flags(["dockerd", "--add-runtime=nvidia=/usr/bin/n"])) == []
 
 
 def test_what_needs_a_restart() -> None:

@@ -64,6 +64,12 @@ def both(*changes: Change) -> Change:
     return change
 
 
+def b200(snapshot: dict[str, t.Any]) -> None:
+    """An HGX B200: its NVSwitches are not on the PCI bus."""
+    snapshot["gpu"]["model"] = "B200"
+    snapshot["host"].update(nvswitches=0, nvlsm=True)
+
+
 MISMATCH = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 580.95\n"
 FAILED = (
     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest NVIDIA "
@@ -96,6 +102,8 @@ NVIDIA_ROWS: list[tuple[str, str, Change, str]] = [
         put("nvidia.fabric_manager", {"unit": {"LoadState": "not-found", "ActiveState": "inactive"}, "version": None}),
         "4 NVSwitches",
     ),
+    ("fabric-manager-missing", "error", both(b200, put("nvidia.fabric_manager", {"unit": {}, "version": None})), "NVLink 5"),
+    ("nvlsm-missing", "error", both(b200, put("host.nvlsm", False)), "8 x B200; no package nvlsm"),
     ("fabric-manager-version", "error", put("nvidia.fabric_manager.version", "530.30.02"), f"530.30.02, driver {DRIVER}"),
     (
         "fabric-manager-stopped",
@@ -142,6 +150,21 @@ NVIDIA_ROWS: list[tuple[str, str, Change, str]] = [
         "error",
         log("nvidia-nvswitch0: SXid (PCI:0000:c1:00.0): 24007, Fatal, Link 44 sourcetrack timeout error"),
         "Fatal, Link 44",
+    ),
+    (
+        "xid-errors",
+        "warn",
+        log("nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 12028, Non-fatal, Link 32 egress non-posted PRIV error"),
+        "Non-fatal, Link 32",
+    ),
+    (
+        "xid-errors",
+        "error",
+        log(
+            "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Non-fatal, Link 30 LTSSM Fault Up",
+            "nvidia-nvswitch3: SXid (PCI:0000:c1:00.0): 20034, Fatal, Link 30 LTSSM Fault Up",
+        ),
+        "2 x from",
     ),
     ("ecc-errors", "error", query("DRAM Uncorrectable            : 0", "DRAM Uncorrectable            : 3"), "DRAM Uncorrectable 3"),
     (
@@ -328,6 +351,10 @@ NOTHING: list[tuple[str, str, Change]] = [
     ("libraries of two drivers side by side, as Debian has", "nvidia", put("nvidia.libraries", [DRIVER, "535.247.01"])),
     ("GPUs without NVSwitches need no Fabric Manager", "nvidia", both(
         put("host.nvswitches", 0), put("nvidia.fabric_manager", {"unit": {}, "version": None}))),
+    ("an HGX B200 with its Fabric Manager and subnet manager", "nvidia", b200),
+    ("one B200 that was handed to a virtual machine", "nvidia", both(
+        b200, put("host.nvlsm", False), put("nvidia.fabric_manager", {"unit": {}, "version": None}), put("gpu.count", 1))),
+    ("a Fabric Manager that could not be looked at", "nvidia", lambda snapshot: snapshot["nvidia"].pop("fabric_manager")),
     ("errors of past days that are in no volatile counter", "nvidia", query("Uncorrectable            : 7", "Uncorrectable            : 99")),
     ("a variable that shows all GPUs", "nvidia", put("containers.0.environment", {"CUDA_VISIBLE_DEVICES": "0,1,2,3,4,5,6,7"})),
     ("a daemon-reload before the container's start", "nvidia", both(

@@ -97,6 +97,21 @@ def test_the_applied_image_counts_where_nobody_planned() -> None:
     assert diagnose(snapshot, CATALOGUE) == []
 
 
+def test_a_deployment_is_promised_only_where_it_helps() -> None:
+    """driver_plan mends Fabric Manager of a driver that stays, and nouveau where it alone is loaded."""
+    snapshot = healthy("nvidia")
+    snapshot["nvidia"]["fabric_manager"]["version"] = "530.30.02"
+    snapshot["host"]["modules"]["nouveau"]["loaded"] = "in-tree"
+    remedies = {item["id"]: item["remedy"] for item in found(snapshot)}
+    assert remedies["fabric-manager-version"].endswith(
+        "; or deploy, which does it where the driver is from packages and fleet_driver is not keep"
+    )
+    assert remedies["nouveau-loaded"].endswith("build the initramfs anew and reboot")
+    snapshot["gpu"]["driver"]["loaded"] = False
+    remedies = {item["id"]: item["remedy"] for item in found(snapshot)}
+    assert "or deploy, which does it" in remedies["nouveau-loaded"]
+
+
 def test_a_refused_plan_is_a_finding_unless_another_says_why() -> None:
     snapshot = healthy("nvidia")
     [finding] = found(snapshot, refused="tp 3 is not legal")

@@ -131,6 +131,16 @@ def test_a_file_that_hangs_does_not_hold_the_doctor(
     assert findings == {"gpu-missing", "not-examined"}
 
 
+@pytest.mark.parametrize(("package", "file", "there"), [("", "", False), ("nvlsm", "", True), ("", "nvlsm", True)])
+def test_nvlinks_subnet_manager(tools: Path, tmp_path: Path, package: str, file: str, there: bool) -> None:
+    folder = tmp_path / "root/opt/nvidia/nvlsm/sbin"
+    folder.mkdir(parents=True)
+    if file:
+        (folder / file).touch()
+    tool(tools, "dpkg-query", f"printf '{package or 'dkms'}\\t2025.06.11-1\\tinstalled\\tinstall\\n'")
+    assert look({}, clock=Clock(str(tmp_path / "root")))["host"]["nvlsm"] is there
+
+
 def test_fabric_managers_version() -> None:
     assert fabric_manager_version("\n\n\tFabric Manager version is : 535.161.08\n\n") == "535.161.08"
     assert fabric_manager_version("command not found") is None

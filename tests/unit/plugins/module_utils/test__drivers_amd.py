@@ -42,7 +42,7 @@ def host(system: str = "debian-12", **changes: t.Any) -> dict[str, t.Any]:
         "headers": False,
         "secure_boot": False,
         "cmdline": "root=/dev/sda1 ro",
-        "packages": {},
+        "packages": {"dkms": "3.0.12"} if os_id == "rhel" else {},
         "held": [],
         "dkms": [],
         "modules": {"amdgpu": {"loaded": None, "installed": None}},
@@ -334,6 +334,7 @@ def test_the_files_of_a_dnf_host() -> None:
         "baseurl=https://repo.radeon.com/amdgpu/30.30/el/9.6/main/x86_64",
         "enabled=1",
         "gpgcheck=1",
+        "repo_gpgcheck=0",
         f"gpgkey=file://{key}",
         "priority=90",
     ]
@@ -372,7 +373,7 @@ def test_an_installed_module_that_is_not_loaded_asks_for_a_reboot() -> None:
 
 
 def test_a_reboot_that_did_not_help_is_an_error_not_another_reboot() -> None:
-    facts = host(packages=INSTALLED, records={"rocm": {"boot_id": "before"}}, secure_boot=True)
+    facts = host(packages=INSTALLED, records={"rocm": {"boot_id": "before", "module": "6.16.13"}}, secure_boot=True)
     assert refusal(facts) == (
         "amdgpu 6.16.13 is installed, and the reboot since did not load it (no amdgpu is loaded). Look at `dkms status` and "
         "`dmesg | grep -i amdgpu` on the host; secure boot is on, and refuses modules whose key is not enrolled. Nothing was "
@@ -380,6 +381,55 @@ def test_a_reboot_that_did_not_help_is_an_error_not_another_reboot() -> None:
     )
     facts["records"]["rocm"]["boot_id"] = "first"
     assert plan(facts)["reboot_reasons"]
+
+
+def test_a_module_that_was_upgraded_by_hand_has_had_no_reboot() -> None:
+    record = {"rocm": {"boot_id": "before", "module": "6.16.6"}}
+    result = plan(host(packages=INSTALLED, modules=loaded("6.16.6"), records=record))
+    assert (result["action"], result["version"]) == ("none", "6.16.13")
+    assert result["reboot_reasons"] == ["amdgpu 6.16.13 is installed and 6.16.6 is loaded"]
+
+
+# A new kernel
+
+BEHIND = [{"module": "amdgpu", "version": "x", "kernel": "6.1.0-39-amd64", "state": "installed"}]
+OF_30_10 = {"amdgpu-dkms": "1:6.14.14.30100100-2212064.22.04"}
+NEWER = {"amdgpu-dkms": "1:7.0.1.31000000-2300000.22.04"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "wishes", "module"),
+    [
+        ({"packages": OF_30_10}, {}, "6.14.14"),  # not the default release, and nobody asked for that
+        ({"packages": NEWER}, {}, "7.0.1"),
+        ({"packages": OF_30_10}, {"driver": "install", "release": "30.10.1"}, "6.14.14"),
+        ({"packages": OF_30_10, "dkms": [{**BEHIND[0], "kernel": KERNEL, "state": "built"}]}, {}, "6.14.14"),
+        ({"packages": OF_30_10, "modules": loaded("in-tree")}, {}, "6.14.14"),
+        ({"packages": OF_30_10, "records": {"rocm": {"boot_id": "before", "module": "6.14.14"}}}, {}, "6.14.14"),
+    ],
+)
+def test_after_a_kernels_update_what_is_installed_is_built(
+    facts: dict[str, t.Any], wishes: dict[str, t.Any], module: str
+) -> None:
+    found = {"dkms": BEHIND, **facts}
+    result = plan(host(**found), **wishes)
+    assert (result["action"], result["branch"], result["version"]) == ("install", None, module)
+    assert (result["packages"], result["repositories"], result["files"]) == ([], [], [])
+    assert [entry if isinstance(entry, str) else entry["name"] for entry in result["headers"]] == [
+        f"linux-headers-{KERNEL}"
+    ]
+    assert result["reboot_reasons"] == [f"amdgpu {module} is built anew for the kernel {KERNEL}"]
+    assert plan(host(**found, headers=True), **wishes)["headers"] == []
+    assert plan(host(**{**found, "packages": {**found["packages"], f"linux-headers-{KERNEL}": "1"}}))["headers"] == []
+
+
+def test_a_build_that_cannot_be_is_refused_and_a_wish_goes_before_it() -> None:
+    facts = host(packages=OF_30_10, dkms=BEHIND)
+    assert "secure boot is on" in refusal({**facts, "secure_boot": True})
+    assert "no room for amdgpu and its build" in refusal({**facts, "free_mib": {"/usr": 1}})
+    assert plan(facts, driver="install")["branch"] == "30.30"
+    old = plan({**facts, "packages": {"amdgpu-dkms": "1:6.12.12.60403-2194681.22.04"}})
+    assert (old["action"], old["branch"]) == ("upgrade", "30.30"), "the image would refuse what is installed"
 
 
 def test_the_command_line_asks_for_a_reboot_until_the_kernel_has_it() -> None:
@@ -480,3 +530,11 @@ def test_a_release_below_the_images_floor_is_refused() -> None:
             "amdgpu 30.20 installs module 6.16.6, and the planned image needs amdgpu 30.30 (module 6.16.13) or newer. Set "
             "rocm_release to 30.30, 30.30.1, 30.30.3 or 30.30.4. Nothing was changed."
         )
+
+
+def test_dkms_comes_from_epel_ahead_of_the_driver() -> None:
+    assert plan(host("rocky-9.6"))["before"] == ["epel-release"]
+    assert plan(host("ol-9.6"))["before"] == ["oracle-epel-release-el9"]
+    assert plan(host("rhel-9.6"))["before"] == []
+    assert plan(host())["before"] == []
+    assert "epel-release-latest-9.noarch.rpm" in refusal(host("rhel-9.6", packages={}))

@@ -47,6 +47,7 @@ def host(system: str = "debian-12", loaded: str | None = None, **changes: t.Any)
         "held": [],
         "dkms": [],
         "nvswitches": 4,
+        "fabric_manager": loaded,  # of the same make as the driver, not from a package
         "modules": modules,
         "records": {},
     }
@@ -58,9 +59,14 @@ def plan(node: Plan, model: str = "H200", floor: DriverFloor | None = CUDA12, **
     gpu = {
         "vendor": "nvidia",
         "model": model,
+        "count": 8,
         "driver": {"name": None, "version": loaded, "loaded": loaded is not None},
     }
     return nvidia_driver_plan(node, gpu, floor, NvidiaWishes(**wishes), DATA)
+
+
+def built(version: str, kernel: str, state: str = "installed") -> dict[str, str]:
+    return {"module": "nvidia", "version": version, "kernel": kernel, "state": state}
 
 
 def names(found: Plan) -> list[str]:
@@ -250,7 +256,7 @@ def test_rhel_9_takes_the_module_stream_and_rhel_10_has_none() -> None:
     [
         ("debian-12", KERNEL, [f"linux-headers-{KERNEL}"]),
         ("ubuntu-24.04", "6.8.0-85-generic", ["linux-headers-6.8.0-85-generic"]),
-        ("el-9", "5.14.0-427.el9.x86_64", ["epel-release", "kernel-devel-5.14.0-427.el9.x86_64"]),
+        ("el-9", "5.14.0-427.el9.x86_64", ["kernel-devel-5.14.0-427.el9.x86_64"]),
     ],
 )
 def test_headers_of_the_running_kernel(system: str, kernel: str, wanted: list[str]) -> None:
@@ -370,7 +376,13 @@ def test_secure_boot_is_explained() -> None:
     said = refusal(host(secure_boot=True))
     assert "mokutil" in said
     assert "cannot be done unattended" in said
+    assert "set nvidia_driver_secure_boot_enrolled to true" in said
     assert "nvidia_driver_source" not in said
+    assert plan(host(secure_boot=True), secure_boot_enrolled=True)["action"] == "install"
+    # Its module of DKMS runs, so the key is enrolled; Ubuntu's signed one proves nothing of it.
+    old: Plan = {"secure_boot": True, "packages": {"nvidia-kernel-open-dkms": "545.23.08-1"}}
+    assert plan(host(loaded="545.23.08", dkms=[built("545.23.08", KERNEL)], **old))["action"] == "upgrade"
+    assert "mokutil" in refusal(host(loaded="545.23.08", **old))
     assert "nvidia_driver_source to distribution" in refusal(host("ubuntu-24.04", secure_boot=True))
     found = plan(host("ubuntu-24.04", secure_boot=True), source="distribution")
     assert f"linux-modules-nvidia-580-server-open-{KERNEL}" in names(found)
@@ -421,23 +433,223 @@ def test_installed_and_not_yet_loaded() -> None:
 def test_done() -> None:
     done = {"nvidia_driver": {"configured": True}}
     found = plan(host(loaded="580.95.05", packages=INSTALLED, held=HELD, records=done))
-    assert (found["action"], found["hold"], found["reboot_reasons"]) == ("none", [], [])
+    assert (found["action"], found["hold"], found["reboot_reasons"]) == ("none", HELD, [])
 
 
 def test_a_hold_that_was_taken_off_comes_back_where_the_driver_is_ours() -> None:
-    done = {"nvidia_driver": {"configured": True}}
-    assert plan(host(loaded="580.95.05", packages=INSTALLED, held=HELD[1:], records=done))["hold"] == HELD[:1]
+    done = {"nvidia_driver": {"configured": True, "held": ["libcuda1", "gone", "linux-modules-nvidia-580-open-x"]}}
+    there = {**INSTALLED, "linux-modules-nvidia-580-open-x": "6.8.0-85.85"}
+    # All of them: host_packages lets go of what it held and is not named again.
+    hold = sorted([*HELD, "linux-modules-nvidia-580-open-x"])
+    for held in ([], HELD[1:], hold):
+        assert plan(host(loaded="580.95.05", packages=there, held=held, records=done))["hold"] == hold
     assert plan(host(loaded="580.95.05", packages=INSTALLED))["hold"] == []
 
 
 def test_a_reboot_that_is_still_due() -> None:
     node = host(loaded="545.23.08", packages=INSTALLED, held=HELD, records={"nvidia_driver": {"configured": True}})
+    node["fabric_manager"] = "580.95.05"
     found = plan(node, floor=CUDA13)
     assert (found["action"], found["expect"]) == ("none", {"nvidia": "580.95.05"})
     assert found["reboot_reasons"] == ["NVIDIA 545.23.08 is loaded and 580.95.05 installed"]
 
 
-def test_fabric_manager_of_another_version_is_noted() -> None:
-    packages = {**INSTALLED, "nvidia-fabricmanager-580": "580.65.06-1"}
-    found = plan(host(loaded="580.95.05", packages=packages))
-    assert found["notes"] == ["Fabric Manager is 580.65.06 and the driver 580.95.05: they must be of one version"]
+# --- A driver that stays, and lacks something -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("system", "manager", "name", "words", "remove", "downgrade"),
+    [
+        ("debian-12", {}, "nvidia-fabricmanager-580", "Fabric Manager is missing", [], False),
+        (
+            "ubuntu-24.04",
+            {"nvidia-fabricmanager-580": "580.65.06-1"},
+            "nvidia-fabricmanager-580",
+            "Fabric Manager is 580.65.06",
+            [],
+            False,
+        ),
+        (
+            "debian-12",
+            {"nvidia-fabricmanager-570": "570.133.20-1"},
+            "nvidia-fabricmanager-580",
+            "Fabric Manager is 570.133.20",
+            ["nvidia-fabricmanager-570"],
+            False,
+        ),
+        (
+            "el-9",
+            {"nvidia-fabricmanager": "580.105.08-1"},
+            "nvidia-fabricmanager",
+            "Fabric Manager is 580.105.08",
+            [],
+            True,
+        ),
+    ],
+)
+def test_fabric_manager_comes_alone_at_the_version_of_a_driver_that_stays(
+    system: str, manager: dict[str, str], name: str, words: str, remove: list[str], downgrade: bool
+) -> None:
+    node = host(system, loaded="580.95.05", packages={**INSTALLED, **manager}, fabric_manager=None)
+    found = plan(node)
+    assert (found["action"], found["expect"]) == ("install", {"nvidia": "580.95.05"})
+    assert found["reason"].startswith(
+        "NVIDIA 580.95.05 is left alone: the image asks for NVIDIA 575 or newer; but " + words
+    )
+    assert found["packages"] == [{"name": name, "version": "580.95.05-*", "group": "nvidia"}]
+    assert (found["remove"], found["downgrade"], found["reboot_reasons"]) == (remove, downgrade, [])
+    assert found["services"] == ["nvidia-fabricmanager.service"]
+    # Both are held, else one moves without the other.
+    assert set(found["hold"]) == {name, *HELD}
+    [repository] = found["repositories"]
+    assert [pin["version"] for pin in repository.get("pins", [])] == ([] if system == "el-9" else ["580.95.05-*"])
+    assert (found["files"], found["headers"], found["before"]) == ([], [], [])
+    mended = {**node, "packages": {**INSTALLED, name: "580.95.05-1"}}
+    assert plan(mended)["action"] == "none"
+    assert plan(node, driver="keep")["action"] == "none"
+    assert plan({**node, "nvswitches": 0})["action"] == "none"
+
+
+def test_fabric_manager_that_no_package_brought_is_noted() -> None:
+    found = plan(host(loaded="580.95.05", packages=INSTALLED, fabric_manager="580.65.06"))
+    assert (found["action"], found["packages"]) == ("none", [])
+    [note] = found["notes"]
+    assert note.startswith("Fabric Manager is 580.65.06 and the driver 580.95.05: they must be of one version")
+    found = plan(host(loaded="580.95.05", packages=INSTALLED, fabric_manager="unknown"))
+    assert (found["action"], found["notes"]) == ("none", [])
+
+
+def test_what_nvlink_5_lacks_is_mended() -> None:
+    packages = {**INSTALLED, "nvidia-fabricmanager-580": "580.95.05-1", "infiniband-diags": "44"}
+    node = host(loaded="580.95.05", packages=packages, nvswitches=0)
+    found = plan(node, model="B200")
+    assert "but nvlsm, which NVLink 5 needs, is missing" in found["reason"]
+    assert "nvlsm" in names(found)
+    assert found["files"][-1]["path"] == "/etc/modules-load.d/nvidia-fleet.conf"
+    assert plan({**node, "packages": {**packages, "nvlsm": "1"}}, model="B200")["action"] == "none"
+
+
+def test_nouveau_is_kept_away_from_a_driver_that_stays() -> None:
+    node = host(packages={**INSTALLED, "initramfs-tools": "0.142"}, nvswitches=0)
+    node["modules"]["nouveau"] = {"loaded": "in-tree", "installed": "in-tree"}
+    found = plan(node)
+    assert "nouveau has its GPUs" in found["reason"]
+    assert [file["path"] for file in found["files"]] == ["/etc/modprobe.d/nvidia-fleet.conf"]
+    assert (found["packages"], found["repositories"], found["initramfs"]) == ([], [], ["update-initramfs", "-u"])
+    done = {"configured": True, "configuration": ["/etc/modprobe.d/nvidia-fleet.conf"]}
+    again = plan({**node, "records": {"nvidia_driver": done}})
+    assert (again["action"], again["reboot_reasons"][-1]) == ("none", "nouveau holds the GPUs")
+
+
+OLD_KERNEL, NEW_KERNEL = "6.1.0-38-cloud-amd64", "6.1.0-41-cloud-amd64"
+
+
+@pytest.mark.parametrize("record", [{}, {"nvidia_driver": {"configured": True}}])
+@pytest.mark.parametrize("state", ["added", "built"])
+def test_a_kernel_that_dkms_built_nothing_for_gets_headers_and_the_same_version(record: Plan, state: str) -> None:
+    rows = [built("580.95.05", OLD_KERNEL), built("580.95.05", KERNEL if state == "built" else "", state)]
+    node = host(packages=INSTALLED, nvswitches=0, dkms=rows, records=record)
+    found = plan(node)
+    assert (found["action"], found["version"], found["packages"]) == ("install", "580.95.05", [])
+    assert f"DKMS has not built it for the kernel {KERNEL}" in found["reason"]
+    assert (found["headers"], found["kernels"]) == ([f"linux-headers-{KERNEL}"], [KERNEL])
+    assert found["reboot_reasons"] == ["NVIDIA 580.95.05 is not loaded yet"]
+    assert "mokutil" in refusal({**node, "secure_boot": True})
+    node["dkms"][1] = built("580.95.05", KERNEL)
+    assert plan(node)["action"] == "none"
+
+
+def test_the_kernel_that_the_reboot_brings_is_built_for() -> None:
+    images = {f"linux-image-{kernel}": "6.1.1-1" for kernel in (OLD_KERNEL, KERNEL, NEW_KERNEL, "6.9.0-1-amd64")}
+    found = plan(host(packages=images, headers=True))
+    assert (found["kernels"], found["headers"]) == ([KERNEL, NEW_KERNEL], [f"linux-headers-{NEW_KERNEL}"])
+    assert plan(host(packages=images, headers=True), kernel=KERNEL)["kernels"] == [KERNEL]
+    el = host("el-9", kernel="5.14.0-427.el9.x86_64", packages={"kernel-core": "5.14.0-503.el9"})
+    assert plan(el)["kernels"] == ["5.14.0-427.el9.x86_64", "5.14.0-503.el9.x86_64"]
+    # One that runs is not touched for it: the operator is told.
+    node = host(loaded="580.95.05", nvswitches=0, packages={**INSTALLED, **images}, dkms=[built("580.95.05", KERNEL)])
+    found = plan(node)
+    assert found["action"] == "none"
+    assert found["notes"] == [
+        f"the kernel {NEW_KERNEL}, which the next start brings, has no NVIDIA module: install linux-headers-{NEW_KERNEL}, and "
+        "DKMS builds it"
+    ]
+    # A reboot that is due would bring it.
+    node["modules"]["nvidia"]["loaded"] = "580.65.06"
+    found = plan(node)
+    assert (found["action"], found["kernels"]) == ("install", [KERNEL, NEW_KERNEL])
+
+
+@pytest.mark.parametrize(
+    ("there", "version", "downgrade"),
+    [("580.95.05", "580.65.06", True), ("580.65.06", "580.95.05", False), ("580.95.05", "580.105.08", False)],
+)
+def test_another_release_of_the_same_branch_is_taken_back_to_where_asked_for(
+    there: str, version: str, downgrade: bool
+) -> None:
+    found = plan(host(loaded=there), version=version)
+    assert (found["action"], found["downgrade"]) == ("upgrade", downgrade)
+
+
+@pytest.mark.parametrize(
+    ("os", "packages", "wanted"),
+    [
+        ("rocky", {}, ["epel-release"]),
+        ("rocky", {"kernel-devel": "5.14.0-427.el9"}, ["epel-release"]),
+        ("almalinux", {"epel-release": "9-7"}, []),
+        ("ol", {}, ["oracle-epel-release-el9"]),
+        ("rhel", {"dkms": "3.1"}, []),
+        ("rhel", {"epel-release": "9-7"}, []),
+    ],
+)
+@pytest.mark.parametrize("headers", [True, False])
+def test_epel_where_dkms_is_missing(os: str, packages: dict[str, str], wanted: list[str], headers: bool) -> None:
+    node = host("el-9", packages=packages, headers=headers)
+    assert plan({**node, "os": {**node["os"], "id": os}})["before"] == wanted
+
+
+def test_rhel_without_epel_is_told_how_to_enable_it() -> None:
+    node = host("el-9")
+    said = refusal({**node, "os": {**node["os"], "id": "rhel"}})
+    assert "codeready-builder-for-rhel-9-x86_64-rpms" in said
+    assert "epel-release-latest-9.noarch.rpm" in said
+
+
+UBUNTU_KERNEL = "6.8.0-85-generic"
+SIGNED = "linux-modules-nvidia-{}-server-open-{}"
+
+
+@pytest.mark.parametrize(
+    ("metas", "flavour"),
+    [
+        ([], None),
+        (["linux-image-generic"], "generic"),
+        (["linux-image-generic-hwe-24.04", "linux-image-aws"], "generic-hwe-24.04"),
+        (["linux-image-generic", "linux-image-generic-hwe-24.04"], None),
+        (["linux-image-aws"], None),
+    ],
+)
+def test_modules_of_ubuntus_kernels_to_come(metas: list[str], flavour: str | None) -> None:
+    node = host("ubuntu-24.04", kernel=UBUNTU_KERNEL, packages=dict.fromkeys(metas, "6.8.0-85.85"))
+    found = plan(node, source="distribution")
+    modules = [name for name in names(found) if name.startswith("linux-modules-")]
+    assert modules == [SIGNED.format("580", kernel) for kernel in (UBUNTU_KERNEL, flavour) if kernel]
+    versions = {package["name"]: (package["version"], package["group"]) for package in found["packages"]}
+    assert {versions[name] for name in modules} == {("", "")}
+    assert versions["nvidia-fabricmanager-580"] == versions["libnvidia-compute-580-server"] == ("580.*", "nvidia")
+
+
+def test_ubuntus_kernel_update_keeps_the_branch_and_is_no_drivers_version() -> None:
+    packages = {
+        SIGNED.format("570", "6.8.0-79-generic"): "6.8.0-79.79",
+        "libnvidia-compute-570-server": "570.172.08-0ubuntu1",
+    }
+    node = host("ubuntu-24.04", kernel=UBUNTU_KERNEL, packages=packages)
+    found = plan(node, source="distribution")
+    assert (found["action"], found["branch"]) == ("install", "570")
+    assert found["reason"].startswith("there is no NVIDIA driver; NVIDIA 570")
+    assert SIGNED.format("570", UBUNTU_KERNEL) in names(found)
+    # Those of the other kernel stay, for it may be booted again; another branch makes way, and so do they for DKMS.
+    assert found["remove"] == []
+    assert SIGNED.format("570", "6.8.0-79-generic") in plan(node, source="distribution", branch="580")["remove"]
+    assert SIGNED.format("570", "6.8.0-79-generic") in plan(node, branch="570")["remove"]

@@ -19,26 +19,27 @@ from ansible_collections.sglang.fleet.plugins.module_utils._engine import (
 DATA = read_data()["container_tools"]
 TOOLKIT = DATA["nvidia"]["packages"]
 OS = {
-    "debian-12": {"ID": "debian", "VERSION_ID": "12", "VERSION_CODENAME": "bookworm", "ID_LIKE": ""},
-    "debian-13": {"ID": "debian", "VERSION_ID": "13", "VERSION_CODENAME": "trixie", "ID_LIKE": ""},
-    "ubuntu-24.04": {"ID": "ubuntu", "VERSION_ID": "24.04", "VERSION_CODENAME": "noble", "ID_LIKE": "debian"},
-    "rhel-9.6": {"ID": "rhel", "VERSION_ID": "9.6", "VERSION_CODENAME": "", "ID_LIKE": "fedora"},
-    "rocky-9.6": {"ID": "rocky", "VERSION_ID": "9.6", "VERSION_CODENAME": "", "ID_LIKE": "rhel centos fedora"},
-    "arch": {"ID": "arch", "VERSION_ID": "", "VERSION_CODENAME": "", "ID_LIKE": ""},
+    "debian-12": {"id": "debian", "version_id": "12", "codename": "bookworm", "id_like": ""},
+    "debian-13": {"id": "debian", "version_id": "13", "codename": "trixie", "id_like": ""},
+    "ubuntu-24.04": {"id": "ubuntu", "version_id": "24.04", "codename": "noble", "id_like": "debian"},
+    "rhel-9.6": {"id": "rhel", "version_id": "9.6", "codename": "", "id_like": "fedora"},
+    "rocky-9.6": {"id": "rocky", "version_id": "9.6", "codename": "", "id_like": "rhel centos fedora"},
+    "arch": {"id": "arch", "version_id": "", "codename": "", "id_like": ""},
 }
 
 
 def facts(system: str = "debian-13", **more: Any) -> dict[str, Any]:
     """A node with an engine that runs, as engine_facts finds it."""
     return {
-        "installed": True, "running": True, "version": "26.1.5", "containers_running": 0, "nvidia_runtime": True,
+        "installed": True, "client": "docker", "running": True, "version": "26.1.5", "containers_running": 0, "nvidia_runtime": True,
         "daemon_config": {}, "daemon_flags": {}, "swarm": False, "toolkit": {}, "hook_newer": False, "amd_toolkit": False,
         "cdi_files": [], "driver_loaded": True, "recorded": {}, "arch": "x86_64", "os": OS[system], **more,
     }  # fmt: skip
 
 
 def bare(system: str, **more: Any) -> dict[str, Any]:
-    return facts(system, installed=False, running=False, version="", nvidia_runtime=False, **more)
+    absent = {"installed": False, "client": "", "running": False, "version": "", "nvidia_runtime": False}
+    return facts(system, **{**absent, **more})
 
 
 def plan(found: dict[str, Any], **wishes: Any) -> dict[str, Any]:
@@ -68,6 +69,28 @@ def test_engine_by_system(system: str, source: str, packages: list[str], url: st
         [(url, suite)] if url else []
     )
     assert found["daemon"]["log-opts"] == {"max-size": "50m", "max-file": "3"}
+
+
+def test_a_version_comes_from_docker_and_is_held() -> None:
+    found = plan(bare("ubuntu-24.04"), version="28.5.2")
+    versions = {entry["name"]: entry["version"] for entry in found["packages"]["packages"]}
+    assert versions == {
+        "docker-ce": "28.5.2*",
+        "docker-ce-cli": "28.5.2*",
+        "containerd.io": "",
+        "docker-buildx-plugin": "",
+    }
+    assert found["packages"]["hold"] == ["docker-ce", "docker-ce-cli", "containerd.io"]
+    assert plan(bare("ubuntu-24.04"), source="docker")["packages"]["hold"] == [], "without a version it may be upgraded"
+
+
+@pytest.mark.parametrize(("wish", "notes"), [("", 0), ("26.1", 0), ("26.1.5", 0), ("28.5.2", 1)])
+def test_engine_of_another_version_stays_and_is_named(wish: str, notes: int) -> None:
+    found = plan(facts(), version=wish)
+    assert (found["packages"], len(found["notes"])) == ({}, notes)
+    assert all(
+        "Docker 26.1.5 is there" in note and f"container_engine_version {wish}" in note for note in found["notes"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,6 +134,21 @@ def test_toolkit_that_is_there(there: dict[str, str], wish: str, version: str | 
     assert names(found) == ([] if version is None else TOOLKIT)
     assert {entry["version"] for entry in found["packages"].get("packages", [])} == ({version} if version else set())
     assert not found["restart"], "an engine that knows the hook needs no restart"
+
+
+def test_toolkit_is_exchanged_below_containers_only_where_that_is_allowed() -> None:
+    running = facts(toolkit=dict.fromkeys(TOOLKIT, "1.17.8-1"), containers_running=2)
+    assert names(plan(running, vendor="nvidia", toolkit_version="1.18.1", restart_allowed=True)) == TOOLKIT
+    assert plan(running, vendor="nvidia", toolkit_version="1.17.8")["packages"] == {}
+    split = facts(toolkit={**dict.fromkeys(TOOLKIT, "1.17.8-1"), TOOLKIT[3]: "1.18.1-1"}, containers_running=2)
+    found = plan(split, vendor="nvidia")  # nobody asked for anything: no reason to fail
+    assert (found["packages"], found["notes"]) == (
+        {},
+        [
+            "NVIDIA's container toolkit is 1.17.8 and 1.18.1: it is brought to 1.18.1 once no container runs, or with"
+            " container_engine_restart_allowed"
+        ],
+    )
 
 
 def test_amd_needs_no_toolkit_unless_asked() -> None:
@@ -193,6 +231,34 @@ def test_wishes_of_the_operator() -> None:
     assert found["daemon_added"] == {"registry-mirrors": ["http://m"], "log-opts": {"max-size": "9m"}, **options}
 
 
+def test_runtimes_may_stand_in_the_file_and_on_the_command_line() -> None:
+    """moby, daemon/config: skipDuplicates. NVIDIA's classic drop-in has `dockerd --add-runtime`."""
+    both = {**SET, **RUNTIME}
+    found = plan(facts(daemon_config=both, daemon_flags={"runtimes": {"nvidia": {"path": "n"}}}), vendor="nvidia")
+    assert (found["daemon"], found["notes"]) == (both, [])
+
+
+def test_conflict_of_an_engine_that_answers_is_named() -> None:
+    twice: dict[str, Any] = {"daemon_config": {**SET, "hosts": []}, "daemon_flags": {"hosts": ["fd://"]}}
+    found = plan(facts(**twice))
+    assert (found["daemon_keys"], found["restart"], found["reload"]) == ([], [], False)
+    assert ["hosts stands both in" in note for note in found["notes"]] == [True]
+    with pytest.raises(EngineError, match="refuses to start so"):
+        plan(facts(running=False, **twice))
+
+
+def test_what_was_there_before_is_noted_for_a_removal() -> None:
+    there: dict[str, Any] = {"data-root": "/mnt", "log-opts": {"max-size": "1m"}}
+    wish = {"data-root": "/data", "debug": True, "log-opts": {"max-size": "9m"}}
+    first = plan(facts(daemon_config=there), daemon_options=wish)
+    assert first["daemon_before"] == there
+    recorded = {"daemon_json": first["daemon_added"], "daemon_json_before": first["daemon_before"]}
+    again = plan(
+        facts(daemon_config=first["daemon"], recorded=recorded), daemon_options={**wish, "data-root": "/data2"}
+    )
+    assert again["daemon_before"] == {"data-root": "/mnt"}, "what the role itself had set is no original"
+
+
 REFUSALS: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     (bare("debian-13"), {"install": False}, ("no Docker engine", "container_engine_install is false")),
     (
@@ -219,6 +285,18 @@ REFUSALS: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
         {},
         ("hosts stands both in /etc/docker/daemon.json", "fd://"),
     ),
+    (
+        bare("ubuntu-24.04"),
+        {"source": "distribution", "version": "28.5.2"},
+        ("container_engine_version is 28.5.2", "container_engine_source is distribution", "to docker"),
+    ),
+    (bare("rocky-9.6", client="podman"), {}, ("the command docker on this host is podman's", "Remove podman-docker")),
+    (bare("debian-13", installed=True), {}, ("no command docker", "docker-cli on Debian 13")),
+    (
+        facts(toolkit=dict.fromkeys(TOOLKIT, "1.17.8-1"), containers_running=2),
+        {"vendor": "nvidia", "toolkit_version": "1.18.1"},
+        ("1.17.8", "1.18.1 is asked for", "2 containers run", "container_engine_restart_allowed"),
+    ),
     (facts(daemon_config={"log-driver": "journald"}), {"log_max_size": "5m"}, ("json-file and local", "journald")),
 ]
 
@@ -237,3 +315,12 @@ def test_restart_below_containers_where_it_is_allowed() -> None:
 
 def test_wish_that_the_command_line_fulfils_is_no_conflict() -> None:
     assert plan(facts(daemon_flags={"debug": True}), daemon_options={"debug": True})["daemon"] == SET
+
+
+def test_what_of_a_repository_of_rpms_is_signed() -> None:
+    """NVIDIA's own file for its toolkit has repo_gpgcheck=1 and gpgcheck=0: dnf would refuse packages that are not signed."""
+    repositories = plan(bare("rocky-9.6"), vendor="nvidia")["packages"]["repositories"]
+    assert {entry["name"]: entry["signs"] for entry in repositories} == {
+        "sglang-fleet-docker": "packages",
+        "sglang-fleet-nvidia": "metadata",
+    }

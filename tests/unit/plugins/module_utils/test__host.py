@@ -183,6 +183,32 @@ def test_torn_record_is_none(tmp_path: Path, text: str) -> None:
     assert read_host(str(tmp_path)).records == {}
 
 
+SILENT, NO_ENGINE = Answer(None), "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is it running?\n"
+NO_API = (
+    "failed to connect to the docker API at unix:///var/run/docker.sock; check if the daemon is running: no such file\n"
+)
+# What systemctl and docker say → what serves.
+SERVING: list[tuple[Answer | None, Answer | None, list[str]]] = [
+    (None, None, []),  # neither is there
+    (Answer(0), Answer(0), []),
+    (Answer(0), Answer(1, "", NO_ENGINE), []),  # an engine that is stopped, or a client alone
+    (Answer(0), Answer(1, "", NO_API), []),
+    (SILENT, Answer(0), ["what systemctl does not tell (no answer in time)"]),
+    (Answer(0), SILENT, ["what docker does not tell (no answer in time)"]),
+    (Answer(0, "sglang@0.service loaded\n"), SILENT, ["sglang@0.service", "what docker does not tell (no answer in time)"]),
+    (Answer(1, "", "Failed to list units: timed out\nx"), Answer(0), ["what systemctl does not tell (Failed to list units: timed out)"]),
+    (Answer(0), Answer(125), ["what docker does not tell (rc 125)"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("units", "containers", "wanted"), SERVING)
+def test_what_does_not_answer_may_serve(
+    tmp_path: Path, units: Answer | None, containers: Answer | None, wanted: list[str]
+) -> None:
+    answers = {"systemctl": units, "docker": containers}
+    assert read_host(str(tmp_path), lambda words: answers.get(words[0]), serving=True).serving == wanted
+
+
 def test_servers_are_asked_for_only_where_wanted(tmp_path: Path) -> None:
     tools = Tools(
         {"systemctl": "sglang@0.service loaded active running SGLang 0\n", "docker ps": "sglang-0\nsglang-1\n"}
@@ -190,3 +216,17 @@ def test_servers_are_asked_for_only_where_wanted(tmp_path: Path) -> None:
     assert read_host(str(tmp_path), tools).serving == []
     assert not [line for line in tools.asked if "systemctl" in line]
     assert read_host(str(tmp_path), tools, serving=True).serving == ["sglang@0.service", "sglang-0", "sglang-1"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        (Answer(0, "Fabric Manager version is : 580.95.05\n"), "580.95.05"),
+        (Answer(1, "", "it fails of 1.2.3"), "unknown"),
+        (Answer(None), "unknown"),
+        (None, None),
+    ],
+)
+def test_fabric_manager_however_it_came(tmp_path: Path, answer: Answer | None, version: str | None) -> None:
+    found = read_host(str(tmp_path), lambda words: answer if words[0] == "nv-fabricmanager" else None)
+    assert found.fabric_manager == version

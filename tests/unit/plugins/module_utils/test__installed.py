@@ -18,7 +18,7 @@ def test_record_goes_and_comes(tmp_path: Path) -> None:
     with locked(str(path)):
         save({"rocm": {"files": ["/a"]}, "empty": {}}, str(path))
     assert load(str(path)) == {"rocm": {"files": ["/a"]}}
-    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
     save({"rocm": {}}, str(path))
     assert not path.parent.exists(), "without owners there is no file, and no folder for it"
 

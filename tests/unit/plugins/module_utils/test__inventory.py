@@ -165,6 +165,18 @@ BAD: list[tuple[dict[str, t.Any], str]] = [
         "/var/lib/sglang-fleet/huggingface",
     ),
     (
+        {"fleet_reboot_window": "2:00-4:00"},
+        "fleet_reboot_window is 2:00-4:00; give it as HH:MM-HH:MM with two digits each, such as 22:00-05:30 or 02:00-04:00",
+    ),
+    (
+        {"fleet_reboot_window": "22:00"},
+        "fleet_reboot_window is 22:00; give it as HH:MM-HH:MM with two digits each, such as 22:00-05:30 or 02:00-04:00",
+    ),
+    (
+        {"fleet_reboot_window": "24:00-05:00"},
+        "fleet_reboot_window is 24:00-05:00; give it as HH:MM-HH:MM with two digits each, such as 22:00-05:30 or 02:00-04:00",
+    ),
+    (
         {"fleet_image": "lmsysorg/sglang"},
         "fleet_image is 'lmsysorg/sglang': set it to NAME:TAG or NAME@sha256:DIGEST, or leave it out for the published one",
     ),

@@ -18,6 +18,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._packages import (
     explain,
     keepable,
     madison,
+    masked,
     satisfied,
     simulated,
     sizes,
@@ -70,13 +71,18 @@ def test_repository_with_suites_and_pins() -> None:
     )
 
 
-def test_repository_of_dnf() -> None:
-    assert Repository.of(NVIDIA).yum("/etc/pki/rpm-gpg/RPM-GPG-KEY-x").splitlines()[1:] == [
+@pytest.mark.parametrize(
+    ("signs", "packages", "metadata"), [("packages", 1, 0), ("metadata", 0, 1), ("both", 1, 1), (None, 1, 0)]
+)
+def test_repository_of_dnf(signs: str | None, packages: int, metadata: int) -> None:
+    """One of the two is checked always; NVIDIA's own file for its toolkit is repo_gpgcheck=1 and gpgcheck=0."""
+    assert Repository.of({**NVIDIA, "signs": signs}).yum("/etc/pki/rpm-gpg/RPM-GPG-KEY-x").splitlines()[1:] == [
         "[sglang-fleet-nvidia]",
         "name=sglang-fleet-nvidia",
         "baseurl=https://nvidia.github.io/libnvidia-container/stable/deb/amd64",
         "enabled=1",
-        "gpgcheck=1",
+        f"gpgcheck={packages}",
+        f"repo_gpgcheck={metadata}",
         "gpgkey=file:///etc/pki/rpm-gpg/RPM-GPG-KEY-x",
         "priority=90",
     ]
@@ -186,12 +192,62 @@ def test_apt_madison() -> None:
     assert madison(text) == {"a": ["2-1", "1-1"]}
 
 
+MIRROR = {**NVIDIA, "url": "http://mirror/cuda/"}
+
+
+@pytest.mark.parametrize(
+    ("repositories", "versions"),
+    [
+        ([], ["580.126.20-0ubuntu1", "580.95.05-1", "580.65.06-1"]),
+        # What the mirror has comes from the mirror, also where another source has a higher version.
+        ([MIRROR], ["580.95.05-1", "580.65.06-1"]),
+        ([{**MIRROR, "url": "http://mirror/cud"}], ["580.126.20-0ubuntu1", "580.95.05-1", "580.65.06-1"]),
+        # The distribution's own, of which further components are asked for: no vendor's.
+        ([{**MIRROR, "key_url": ""}], ["580.126.20-0ubuntu1", "580.95.05-1", "580.65.06-1"]),
+        ([{**AMD, "url": "http://archive/ubuntu"}], ["580.126.20-0ubuntu1", "580.65.06-1"]),
+    ],
+)
+def test_the_repository_that_is_named_is_the_one_that_counts(
+    repositories: list[dict[str, Any]], versions: list[str]
+) -> None:
+    text = (
+        " dkms | 580.126.20-0ubuntu1 | http://archive/ubuntu noble/main amd64 Packages\n"
+        " dkms | 580.95.05-1 | http://mirror/cuda  Packages\n"
+        " dkms | 580.65.06-1 | http://mirror/cuda  Packages\n"
+        " dkms | 580.65.06-1 | http://archive/ubuntu noble/main amd64 Packages\n"
+        " other | 9 | http://archive/ubuntu noble/main amd64 Packages\n"
+    )
+    assert madison(text, [Repository.of(entry) for entry in repositories]) == {"dkms": versions, "other": ["9"]}
+
+
+@pytest.mark.parametrize("field", ["url", "key_url"])
+def test_address_with_a_password_is_refused_and_not_shown(field: str) -> None:
+    with pytest.raises(PackageError) as caught:
+        Repository.of({**NVIDIA, field: "https://me:secret@mirror/cuda"})
+    assert "secret" not in str(caught.value)
+    assert "address https://…@mirror/cuda of the repository sglang-fleet-nvidia has a user name" in str(caught.value)
+    assert "/etc/apt/auth.conf.d/" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("to http://me:pass@proxy:3128, x@y", "to http://…@proxy:3128, x@y"),
+        ("https://host/path@2", "https://host/path@2"),
+        ("URIs: https://token@host/\n", "URIs: https://…@host/\n"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str) -> None:
+    assert masked(text) == shown
+
+
 def test_apt_simulation() -> None:
     plan = simulated(
         "Inst cowsay (3.03+dfsg2-8 Debian:12.15/oldstable [all])\nInst a [1-1] (2-1 NVIDIA [amd64])\n"
         "Remv docker.io [26.1.5] \nPurg b [1]\nConf a (2-1 NVIDIA [amd64])\n"
     )
     assert (plan.installs, plan.removes) == ({"cowsay": "3.03+dfsg2-8", "a": "2-1"}, ("docker.io", "b"))
+    assert plan.new == {"cowsay"}
 
 
 def test_apt_sizes() -> None:
@@ -211,6 +267,27 @@ def test_apt_sizes() -> None:
         ("E: Failed to fetch http://x/InRelease  Could not connect to x:9", ("Could not connect", "does not answer")),
         ("E: You don't have enough free space in /var/cache/apt/archives/.", ("/var/cache/apt/archives", "full")),
         ("E: Could not get lock /var/lib/dpkg/lock-frontend. It is held by", ("lock-frontend", "Wait for it")),
+        (
+            "E: Failed to fetch http://127.0.0.1:8766/Packages  401  Unauthorized [IP: 127.0.0.1 8766]",
+            ("401  Unauthorized", "does not let this host in", "/etc/apt/auth.conf.d/"),
+        ),
+        (
+            "E: Failed to fetch http://x/InRelease  407  Proxy Authentication Required",
+            ("a proxy's in apt's or dnf's own",),
+        ),
+        ("E: Failed to fetch http://x/InRelease  404  Not Found [IP: 1]", ("404  Not Found", "no such path")),
+        ("Get:1 http://x a [5401 B]\nE: Failed to fetch http://x/a  Could not connect to x:9", ("does not answer",)),
+        ("W: GPG error: http://x InRelease: … EXPKEYSIG DDCAE044F796ECB0 N", ("has expired", "no renewed one")),
+        ("W: OpenPGP signature verification failed: The primary key is not live", ("has expired",)),
+        (
+            "Last metadata expiration check\nError: \n Problem: package a requires b\n  - conflicting requests\n(try to add x)",
+            ("Problem: package a requires b - conflicting requests",),
+        ),
+        (
+            "Error: Failed to download metadata for repo 'tt': repomd.xml GPG signature verification error: Bad GPG signature",
+            ("repo 'tt'", "not signed by the key"),
+        ),
+        ("Package drv-580.105.08-1.el9.noarch.rpm is not signed", ("not signed by the key",)),
         ("something\nE: Sub-process returned 1", ("Sub-process returned 1",)),
         ("", ("no output",)),
     ],

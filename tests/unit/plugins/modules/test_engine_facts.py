@@ -17,37 +17,60 @@ from ansible_collections.sglang.fleet.plugins.modules import engine_facts
 class Module:
     """An AnsibleModule that runs nothing."""
 
-    def __init__(self, output: str = "", paths: dict[str, str] | None = None) -> None:
-        self.output, self.paths = output, paths or {}
+    def __init__(self, output: str = "", paths: dict[str, str] | None = None, **answers: tuple[int, str, str]) -> None:
+        self.output, self.paths, self.answers = output, paths or {}, answers
 
-    def run_command(self, _words: list[str]) -> tuple[int, str, str]:
-        return 0, self.output, ""
+    def run_command(self, words: list[str]) -> tuple[int, str, str]:
+        return self.answers.get(words[1].strip("-"), (0, self.output, ""))
 
     def get_bin_path(self, name: str) -> str | None:
         return self.paths.get(name)
 
 
-def test_os_release() -> None:
-    text = '# x\nID=rocky\nVERSION_ID="9.6"\nID_LIKE="rhel centos fedora"\nNAME="Rocky Linux"\n'
-    assert engine_facts.os_release(text) == {
-        "ID": "rocky",
-        "VERSION_ID": "9.6",
-        "VERSION_CODENAME": "",
-        "ID_LIKE": "rhel centos fedora",
-    }
-
-
 def test_command_line_of_an_engine_that_is_stopped() -> None:
     start = "{ path=/usr/sbin/dockerd ; argv[]=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS ; ignore_errors=no ; pid=0 }"
-    module: Any = Module(f"MainPID=0\nExecStart={start}\n")
-    assert engine_facts.command_line(module) == (["/usr/sbin/dockerd", "-H", "fd://"], 0)
+    module: Any = Module(f"MainPID=0\nExecStart={start}\nLoadState=loaded\n")
+    lines = engine_facts.unit(module)
+    assert lines["LoadState"] == "loaded"
+    assert engine_facts.command_line(lines) == (["/usr/sbin/dockerd", "-H", "fd://"], 0)
 
 
 def test_command_line_of_one_that_runs_is_the_processs() -> None:
-    module: Any = Module(f"MainPID={os.getpid()}\nExecStart={{ argv[]=/usr/sbin/dockerd --debug ; }}\n")
-    words, pid = engine_facts.command_line(module)
+    lines = {"MainPID": str(os.getpid()), "ExecStart": "{ argv[]=/usr/sbin/dockerd --debug ; }"}
+    words, pid = engine_facts.command_line(lines)
     assert pid == os.getpid()
     assert "--debug" not in words
+
+
+DOCKER, PODMAN = (0, "Docker version 26.1.5+dfsg1, build a72d7cd\n", ""), (0, "podman version 4.9.4-rhel\n", "")
+STOPPED = (1, '{"ServerErrors": ["Cannot connect to the Docker daemon at unix:///var/run/docker.sock."]}', "")
+DENIED = (1, '{"ServerErrors": ["permission denied while trying to connect to the Docker daemon socket"]}', "")
+ANSWERS = (0, '{"ServerVersion": "28.5.2", "ContainersRunning": 1}', "")
+HERE, NOT = {"LoadState": "loaded", "UnitFileState": "enabled"}, {"LoadState": "not-found", "UnitFileState": ""}
+# Properties of the unit, commands, what docker --version and docker info say → installed, client, running, error.
+ENGINES: list[tuple[dict[str, str], str, dict[str, Any], tuple[bool, str, bool, str]]] = [
+    (NOT, "", {}, (False, "", False, "")),
+    (HERE, "docker dockerd", {"version": DOCKER, "info": ANSWERS}, (True, "docker", True, "")),
+    (HERE, "docker dockerd", {"version": DOCKER, "info": STOPPED}, (True, "docker", False, "does not run")),
+    (HERE, "docker dockerd", {"version": DOCKER, "info": DENIED}, (True, "docker", True, "may not use Docker")),
+    (NOT, "docker", {"version": DOCKER, "info": STOPPED}, (False, "docker", False, "")),  # docker-ce-cli alone
+    (NOT, "docker", {"version": PODMAN, "info": ANSWERS}, (False, "podman", False, "")),  # podman-docker
+    (NOT, "docker", {"version": DOCKER, "info": ANSWERS}, (True, "docker", True, "")),  # snap
+    (HERE, "dockerd", {}, (True, "", False, "")),  # Debian 13 without docker-cli
+    (NOT, "dockerd", {}, (True, "", False, "")),
+    ({}, "", {}, (False, "", False, "")),
+]
+
+
+@pytest.mark.parametrize(("lines", "commands", "answers", "wanted"), ENGINES)
+def test_engine_that_is_there(
+    lines: dict[str, str], commands: str, answers: dict[str, Any], wanted: tuple[bool, str, bool, str]
+) -> None:
+    module: Any = Module(paths={name: f"/usr/bin/{name}" for name in commands.split()}, **answers)
+    found = engine_facts.engine(module, lines)
+    assert (found["installed"], found["client"], found["running"]) == wanted[:3]
+    assert wanted[3] in found["error"]
+    assert bool(found["error"]) == bool(wanted[3])
 
 
 def test_packages_of_the_toolkit() -> None:
