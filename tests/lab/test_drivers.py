@@ -117,7 +117,7 @@ def apt_state(fleet: Fleet, host: str) -> str:
     return fleet.sh(
         host,
         "dpkg --list | sha256sum; dpkg --get-selections | sha256sum; apt-mark showhold\n"
-        "find /etc/apt /etc/modprobe.d -type f -exec sha256sum {} + | sort; cat /var/lib/sglang-fleet/installed.json",
+        "find /etc/apt /etc/modprobe.d -type f -exec sha256sum {} + | sort; cat /var/lib/sglang-fleet/installed.json 2> /dev/null",
         check=False,
     )
 
