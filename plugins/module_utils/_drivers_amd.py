@@ -90,8 +90,8 @@ def amd_driver_plan(
     """What is to be on the host, and why: a DriverPlan's dict, with ``sysctl``, name to value, beside it.
 
     host: ``ansible_facts.fleet_host``; its record ``rocm`` is what the role noted down: boot_id and module, the boot in
-    which it found or installed a module that needs another one; cmdline. gpu: ``ansible_facts.gpu``. floor: the driver that the planned image starts on, None where
-    nothing is planned. Raises DriverError.
+    which it found or installed a module that needs another one; cmdline. gpu: ``ansible_facts.gpu``. floor: the driver
+    that the planned image starts on, None where nothing is planned. Raises DriverError.
     """
     _check_wishes(wishes, data)
     record = host.get("records", {}).get("rocm") or {}

@@ -53,9 +53,9 @@ class Host:
 
     headers: whether the running kernel's build tree is there. secure_boot: None where it cannot be told. packages:
     version by name. dkms: module, version, kernel, state (added, built, installed). modules: version ``loaded`` and
-    ``installed`` for the running kernel. fabric_manager: NVIDIA's, however it came there. free_mib: room for root, by folder. sysctl: values as read, by name; groups:
-    members, by name of the group; neither where the host has no such thing. records: what each role installed. serving:
-    units and containers of servers that run, where that was asked for. time: the host's clock, HH:MM.
+    ``installed`` for the running kernel. fabric_manager: NVIDIA's, however it came there. free_mib: room for root, by
+    folder. sysctl: values as read, by name; groups: members, by name of the group; neither where the host has no such
+    thing. records: what each role installed. serving: units and containers of servers that run, where that was asked for. time: the host's clock, HH:MM.
     """
 
     os: dict[str, str]

@@ -66,6 +66,12 @@ def backoff(tries: int) -> float:
     return float(min(60, 2 ** max(0, tries - 1)))
 
 
+def say(text: str) -> None:
+    """A line for `docker logs`."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 @dataclass
 class Item:
     """A file that is not verified yet."""
@@ -157,7 +163,7 @@ class Transfer:
 
     def damage(self, wanted: Wanted, reason: str) -> None:
         self.damaged.append({"path": wanted.path, "reason": reason})
-        print(f"{wanted.path}: {reason}", file=sys.stderr, flush=True)
+        say(f"{wanted.path}: {reason}")
 
     def origin_for(self, item: Item, now: float) -> dict[str, str] | None:
         """Where to take a file from now, or None to wait."""
@@ -235,7 +241,7 @@ class Transfer:
         """Decide on the next try. FetchError("fatal") where there is none."""
         outcome, text, kind = result["outcome"], result["text"], origin["kind"]
         self.note = text
-        print(text, file=sys.stderr, flush=True)
+        say(text)
         if outcome == "fatal":
             raise FetchError("fatal", text)
         if kind == "present":
@@ -273,7 +279,7 @@ class Transfer:
         if self.job["fallback"] and silent > limit * (1 + min(self.job["rank"], 4) / 2):
             self.asks_source = True
             self.note = f"no host of the run gave anything for {silent:.0f} s: asking {self.job['source']['name']}"
-            print(self.note, file=sys.stderr, flush=True)
+            say(self.note)
         elif silent > 10 * limit:
             said = [
                 f"{host}: {offer['error'] or offer['state']}" for host, offer in self.offers.items() if offer["state"]
@@ -396,4 +402,4 @@ def main(folder: str, state: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    raise SystemExit(main(*sys.argv[1:]))

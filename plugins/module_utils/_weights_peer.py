@@ -145,7 +145,8 @@ class Peer:
         runner = web.AppRunner(self.application(), access_log=None)
         await runner.setup()
         await web.TCPSite(runner, None, port).start()
-        print(f"listening on {port}", flush=True)
+        sys.stdout.write(f"listening on {port}\n")
+        sys.stdout.flush()
         while time.monotonic() - self.asked < IDLE:
             await asyncio.sleep(5)
         await runner.cleanup()

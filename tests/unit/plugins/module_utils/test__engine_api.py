@@ -57,8 +57,10 @@ def engine(folder: Path, status: int, *parts: bytes, broken: bool = False) -> It
     path = str(folder / "docker.sock")
     with Server(path, Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield path, asked
-        server.shutdown()
+        try:
+            yield path, asked
+        finally:
+            server.shutdown()
 
 
 def lines(*events: dict[str, Any]) -> bytes:

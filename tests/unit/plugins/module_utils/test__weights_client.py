@@ -88,7 +88,7 @@ def test_children_end_with_their_parent(make: Callable[[str], Host], hub: Hub) -
     host = make("a")
     hub.faults = [{"match": "resolve", "times": 99, "status": 429, "retry_after": 60}]
     first = host.client()
-    wait_until(lambda: (host.state / "progress.json").exists())
+    wait_until((host.state / "progress.json").exists)
     first.kill()
     hub.faults = []
     assert host.fetch()["state"] == "done"
@@ -103,7 +103,7 @@ def test_transfer_waits_while_another_host_writes_to_the_folder(make: Callable[[
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         client = host.client()
-        wait_until(lambda: (host.state / "progress.json").exists())
+        wait_until((host.state / "progress.json").exists)
         assert host.progress()["state"] == "waiting"
         assert host.progress()["note"] == "another host writes to this folder: waiting for it"
         assert hub.bytes == 0

@@ -24,12 +24,12 @@ class Action:
         self.missing = list(missing)
         self.sent: list[tuple[str, str]] = []
         self.asked: list[dict[str, Any]] = []
-        self.failure: Exception | None = None
+        self.failures: list[Exception] = []
         self._connection = SimpleNamespace(put_file=self._put)
 
     def _put(self, local: str, remote: str) -> None:
-        if self.failure:
-            raise self.failure
+        for failure in self.failures:
+            raise failure
         self.sent.append((local, remote))
 
     def _low_level_execute_command(self, command: str, sudoable: bool) -> dict[str, str]:
