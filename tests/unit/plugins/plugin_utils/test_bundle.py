@@ -92,7 +92,7 @@ def test_nothing_missing_is_one_call(source: Path) -> None:
         ),
         pytest.param(
             [["aa"]],
-            lambda _source, action: setattr(action, "failure", AnsibleConnectionFailure("broken pipe")),
+            lambda _source, action: action.failures.append(AnsibleConnectionFailure("broken pipe")),
             r"images/aa could not be sent to /t: broken pipe$",
             id="the connection breaks",
         ),
