@@ -105,10 +105,17 @@ def _told(what: str, warning: Warn) -> str:
 
 
 def read_option(lock: t.Any) -> dict[str, t.Any] | None:
-    """The option lock: a lock, or a file that may hold one; raises LockError."""
+    """The option lock: a lock, or its file; raises LockError, also for a file that is not there: it was named."""
     if lock is None or isinstance(lock, t.Mapping):
         return None if lock is None else read_lock(dict(lock), "(option lock)")
-    return load_lock(os.path.expanduser(str(lock)))
+    path = os.path.expanduser(str(lock))
+    held = load_lock(path)
+    if held is None:
+        raise LockError(
+            f"there is no lock {path}: correct fleet_lock_file, or write it with sglang-fleet lock; fleet_lock_file empty "
+            "is no lock on purpose"
+        )
+    return held
 
 
 def gpu_facts(

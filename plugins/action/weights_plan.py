@@ -51,7 +51,7 @@ class ActionModule(ActionBase):
         decision = decide(host, found)
         decision["incoming"] = os.path.join(own["directory"], ".sglang-fleet", "incoming")
         source = str(self._task.args.get("source") or "hub")
-        decision["says"] = f"{host}: weights: {what_next(decision, own, source)}"
+        decision["says"] = f"{host}: weights: {what_next(decision, own, source, unmarked=self._task.check_mode)}"
         return {
             **result,
             "changed": False,
@@ -61,9 +61,12 @@ class ActionModule(ActionBase):
 
 
 def facts_of_hosts(variables: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """`fleet_weights`, and the marks, of each host that is still in the run and has been looked at."""
+    """`fleet_weights`, and the marks, of each host that is still in the batch of the run and has been looked at.
+
+    Of an earlier batch (`serial`) the servers that pass weights on have ended.
+    """
     found: dict[str, Mapping[str, Any]] = {}
-    for host in variables.get("ansible_play_hosts") or []:
+    for host in variables.get("ansible_play_batch") or []:
         facts = variables["hostvars"][host].get("ansible_facts") or {}
         if facts.get("fleet_weights"):
             found[str(host)] = {**facts["fleet_weights"], "marks": facts.get("fleet_weights_marks") or {}}

@@ -19,6 +19,7 @@ from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import REACH
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_job import PROGRESS
 from ansible_collections.sglang.fleet.plugins.plugin_utils.progress import Progress
 
@@ -50,6 +51,15 @@ class ActionModule(ActionBase):
             now = time.monotonic()
             try:
                 progress = self.look()
+                if progress.get("updated", 0.0) != news:
+                    news, since = progress.get("updated", 0.0), now
+                    if progress.get("bytes_total"):
+                        shown.update(progress["bytes_done"], progress["bytes_total"], note_of(progress))
+                if progress.get("state") in _ENDED or not progress or now - since > SILENT:
+                    answer = self._execute_module(task_vars=variables)
+                    if answer.get("failed") or not answer.get("running"):
+                        return _named(host, {**result, **ended(answer, known_damage(variables))})
+                    since = now
                 lost = 0.0
             except AnsibleConnectionFailure:
                 if not lost:
@@ -62,15 +72,6 @@ class ActionModule(ActionBase):
                 self._connection.reset()
                 time.sleep(EVERY)
                 continue
-            if progress.get("updated", 0.0) != news:
-                news, since = progress.get("updated", 0.0), now
-                if progress.get("bytes_total"):
-                    shown.update(progress["bytes_done"], progress["bytes_total"], note_of(progress))
-            if progress.get("state") in _ENDED or not progress or now - since > SILENT:
-                answer = self._execute_module(task_vars=variables)
-                if answer.get("failed") or not answer.get("running"):
-                    return _named(host, {**result, **ended(answer, known_damage(variables))})
-                since = now
             time.sleep(EVERY)
 
     def look(self) -> dict[str, Any]:
@@ -129,7 +130,10 @@ def ended(answer: Mapping[str, Any], known: Container[str] = ()) -> dict[str, An
     kept = {name: value for name, value in answer.items() if name not in ("log", "invocation")}
     if progress.get("state") == "done":
         came = any(progress.get(name) for name in ("from_hub", "from_source", "from_peers"))
-        return {**kept, "changed": came, "warnings": [f"weights: {line}. It was fetched again." for line in news]}
+        warnings = [f"weights: {line}. It was fetched again." for line in news]
+        if progress.get("fell_back"):
+            warnings.append(f"weights: {progress['fell_back']}. {REACH}.")
+        return {**kept, "changed": came, "warnings": warnings}
     if progress.get("state") == "failed":
         why = progress.get("error")
     else:

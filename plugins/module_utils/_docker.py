@@ -45,7 +45,22 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "the Docker engine does not run; start it with `systemctl start docker` and look at `journalctl -u docker`",
     ),
     (
-        ("manifest unknown", "manifest for", "repository does not exist", "pull access denied", "not found: manifest"),
+        ("toomanyrequests",),
+        "registry",
+        "the registry answered that too many images were asked for from here; run `docker login` as root on the node for a"
+        " higher limit, use a mirror (playbooks/mirror.yml, fleet_registry_mirrors), or wait: Docker Hub counts by the hour",
+    ),
+    (
+        (
+            "manifest unknown",
+            "manifest for",
+            "repository does not exist",
+            "pull access denied",
+            "not found: manifest",
+            "unauthorized",
+            ": denied",  # not ": permission denied", which is a file's
+            "denied: requested access",
+        ),
         "image_absent",
         "no registry that this node asks has that image; check the reference (fleet_image) and the node's"
         " registry mirrors (fleet_registry_mirrors), or `docker login` where the repository is private",
@@ -57,7 +72,6 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     ),
     (
         (
-            "toomanyrequests",
             "connection refused",
             "no such host",
             "i/o timeout",

@@ -24,6 +24,7 @@ __all__ = [
     "accepted",
     "any_of",
     "epel",
+    "epel_notes",
     "floor_text",
     "of_branch",
     "system_of",
@@ -109,17 +110,23 @@ def digits(text: str) -> str:
 
 
 def epel(host: t.Mapping[str, t.Any]) -> list[str]:
-    """What enables EPEL, which has DKMS, on a system of the RHEL family without DKMS. Raises DriverError."""
+    """What brings DKMS, or enables EPEL, which has it, on a system of the RHEL family without DKMS."""
     os = host["os"]
     release = f"oracle-epel-release-el{os['version_id'].split('.')[0]}" if os["id"] == "ol" else "epel-release"
     if {"dkms", release} & set(host["packages"]):
         return []
-    if os["id"] in ("centos", "rocky", "almalinux", "ol"):
-        return [release]
-    major = os["version_id"].split(".")[0]
-    raise DriverError(
-        "the driver's modules are built by dkms, which is in EPEL, and this system has neither dkms nor EPEL, nor a package "
-        "that enables it. Run `subscription-manager repos --enable codeready-builder-for-rhel-"
-        f"{major}-{host['arch']}-rpms` and `dnf install https://dl.fedoraproject.org/pub/epel/"
-        f"epel-release-latest-{major}.noarch.rpm`, or install dkms from your own mirror, and run again. Nothing was changed."
-    )
+    # RHEL has no package that enables EPEL; a mirror or Satellite may have dkms itself.
+    return [release] if os["id"] in ("centos", "rocky", "almalinux", "ol") else ["dkms"]
+
+
+def epel_notes(host: t.Mapping[str, t.Any], before: t.Sequence[str]) -> list[str]:
+    """What to do where no repository of a RHEL host has the dkms that goes ahead."""
+    if "dkms" not in before:
+        return []
+    major = host["os"]["version_id"].split(".")[0]
+    return [
+        "the driver's modules are built by dkms, which is in EPEL, and this system has no package that enables that. Where no "
+        f"repository has dkms, run `subscription-manager repos --enable codeready-builder-for-rhel-{major}-{host['arch']}-rpms` "
+        f"and `dnf install https://dl.fedoraproject.org/pub/epel/epel-release-latest-{major}.noarch.rpm`, or have dkms in your "
+        "own mirror, and run again"
+    ]

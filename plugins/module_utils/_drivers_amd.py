@@ -21,6 +21,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._drivers import (
     accepted,
     any_of,
     epel,
+    epel_notes,
     floor_text,
     version_key,
 )
@@ -130,6 +131,7 @@ def amd_driver_plan(
         result["hold"] = list(dict.fromkeys(names))
     installing = decision.release is not None
     result.update(_tuning(host, system, wishes, data, record, installing, result["reboot_reasons"]))
+    result["notes"] = [*epel_notes(host, result["before"]), *result["notes"]]
     return result
 
 

@@ -22,6 +22,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._drivers import (
     any_of,
     digits,
     epel,
+    epel_notes,
     floor_text,
     of_branch,
     system_of,
@@ -87,9 +88,14 @@ class _Case:
         return found
 
     @property
+    def supported(self) -> bool:
+        """Whether the catalogue has the system."""
+        return self.system in self.data["systems"]
+
+    @property
     def entry(self) -> Data:
         """The system's entry. Raises where there is none."""
-        if self.system not in self.data["systems"]:
+        if not self.supported:
             known = ", ".join(entry["title"] for entry in self.data["systems"].values())
             raise DriverError(
                 f"this role installs NVIDIA's driver on {known}; found {self.system}. Install a driver by hand and run "
@@ -151,7 +157,8 @@ class _Case:
 
 def _flavour(kernel: str) -> str:
     """What makes kernels of one kind: cloud-amd64 of 6.1.0-40-cloud-amd64, generic of 6.8.0-85-generic."""
-    return re.sub(r"^[\d.~-]+", "", kernel) if "-" in kernel and ".el" not in kernel else ""
+    # Debian's backports have +bpo or +deb13 in between.
+    return re.sub(r"^[\d.~-]+(?:\+[\w.]+-)?", "", kernel) if "-" in kernel and ".el" not in kernel else ""
 
 
 def nvidia_driver_plan(
@@ -172,8 +179,8 @@ def nvidia_driver_plan(
             "nvidia", "none", "the driver is left alone: it is asked for so (fleet_driver)", version=there
         ).to_dict()
     if there is not None and problem is None:
-        unfinished = record is not None and not record.get("configured")
-        if not unfinished:
+        # A mend leaves a record too, of a driver that stays whoever installed it.
+        if record is None or record.get("configured") or not _ours(record):
             return _left_alone(case, there, record or {}).to_dict()
         return _to_install(
             case, "install", f"NVIDIA {there} is there and an earlier run did not come to its end", there
@@ -194,6 +201,12 @@ def _present(host: Data, gpu: Data) -> str | None:
         if version and re.match(r"\d", version):
             return str(version)
     return None
+
+
+def _ours(record: Data) -> bool:
+    """Whether this role installed or exchanged the driver: what it installed or holds has a module of it."""
+    names = [*record.get("packages", ()), *record.get("held", ())]
+    return any(_BUILT_MODULE.match(name) or _SIGNED_MODULE.match(name) for name in names)
 
 
 def _vet(case: _Case) -> None:
@@ -265,26 +278,26 @@ def _left_alone(case: _Case, there: str, record: Data) -> DriverPlan:
             f"Fabric Manager is {manager} and the driver {there}: they must be of one version, and it was not installed from "
             "packages; bring it to the driver's version by hand"
         )
-    if case.nvlink5:
-        missing = [name for name in ("nvlsm", "infiniband-diags") if name not in case.host["packages"]]
-        if packaged and missing:
-            lacks.append(
-                f"{' and '.join(missing)}, which NVLink 5 needs, {'is' if len(missing) == 1 else 'are'} missing"
-            )
+    # infiniband-diags is for people; it comes along, and is no reason.
+    if case.nvlink5 and packaged and "nvlsm" not in case.host["packages"]:
+        lacks.append("nvlsm, which NVLink 5 needs, is missing")
     if _nouveau(case.host) and _BLACKLIST_FILE not in record.get("configuration", ()):
         lacks.append("nouveau has its GPUs")
     if unbuilt and (reboot or case.kernel in unbuilt):
         lacks.append(f"DKMS has not built it for the kernel {' and '.join(unbuilt)}")
     elif unbuilt:
-        names = ", ".join(name.format(kernel=kernel) for kernel in unbuilt for name in case.family["headers"])
+        known = case.family["headers"] if case.supported else ["its headers"]
+        names = ", ".join(name.format(kernel=kernel) for kernel in unbuilt for name in known)
         notes.append(
             f"the kernel {unbuilt[0]}, which the next start brings, has no NVIDIA module: install {names}, and DKMS builds it"
         )
-    if lacks:
+    if lacks and not case.supported:
+        notes.append(f"{', and '.join(lacks)}: on {case.system} this role mends no driver, so see to it by hand")
+    elif lacks:
         return _to_mend(
-            case, there, f"NVIDIA {there} is left alone: {why}; but {', and '.join(lacks)}, which is mended"
+            case, there, f"NVIDIA {there} is left alone: {why}; but {', and '.join(lacks)}, which is mended", record
         )
-    hold = {*_held_together(case, there), *record.get("held", ())} if record else set()
+    hold = {*(_held_together(case, there) if _ours(record) else ()), *record.get("held", ())}
     return DriverPlan(
         "nvidia",
         "none",
@@ -299,8 +312,11 @@ def _left_alone(case: _Case, there: str, record: Data) -> DriverPlan:
     )
 
 
-def _to_mend(case: _Case, there: str, reason: str) -> DriverPlan:
-    """What a driver that stays lacks: Fabric Manager at its version, the module for a kernel, the GPUs from nouveau."""
+def _to_mend(case: _Case, there: str, reason: str, record: Data) -> DriverPlan:
+    """What a driver that stays lacks: Fabric Manager at its version, the module for a kernel, the GPUs from nouveau.
+
+    Of somebody else's driver it holds and locks only what it installs itself.
+    """
     branch = there.split(".")[0]
     unbuilt = [kernel for kernel in case.kernels if not _built(case.host, kernel)]
     if unbuilt:
@@ -310,14 +326,19 @@ def _to_mend(case: _Case, there: str, reason: str) -> DriverPlan:
     manager, packaged = _fabric_manager(case.host)
     if case.nvswitches and packaged:
         names = _manager_names(case, branch)
+        if manager == there:
+            names = [] if "nvlsm" in case.host["packages"] else [name for name in names if not _of_driver(case, name)]
         packages = [_package(name, f"{there}-*" if _of_driver(case, name) else "") for name in names]
-        lacking = manager != there or any(name not in case.host["packages"] for name in names)
-        if not lacking:
-            packages = []
-        elif case.wishes.source != "distribution" or not case.family["distribution"]["fabric_manager"]:
+        if packages and not (case.wishes.source == "distribution" and _distributions_manager(case)):
             _check_repository(case)
             repositories = [_repository(case, branch, there)]
+            if not _ours(record):
+                locked = " ".join(name for name in names if _of_driver(case, name))
+                repositories[0]["pins"] = [
+                    {**pin, "packages": locked} for pin in repositories[0].get("pins", ()) if locked
+                ]
     ours = [package["name"] for package in packages if _of_driver(case, package["name"])]
+    before = _before(case) if unbuilt else []
     return DriverPlan(
         "nvidia",
         "install",
@@ -326,11 +347,11 @@ def _to_mend(case: _Case, there: str, reason: str) -> DriverPlan:
         branch=branch,
         version=there,
         repositories=repositories,
-        before=_before(case) if unbuilt else [],
+        before=before,
         headers=_headers(case) if unbuilt else [],
         kernels=case.kernels,
         packages=packages,
-        hold=sorted({*ours, *_held_together(case, there)}),
+        hold=sorted({*ours, *record.get("held", ()), *(_held_together(case, there) if _ours(record) else ())}),
         remove=sorted(name for name in case.host["packages"] if ours and _MANAGER.match(name) and name not in ours),
         downgrade=bool(ours and manager and version_key(manager) > version_key(there)),
         files=_files(case) if _nouveau(case.host) or case.nvlink5 else [],
@@ -339,7 +360,19 @@ def _to_mend(case: _Case, there: str, reason: str) -> DriverPlan:
         expect={"nvidia": there},
         reboot_reasons=_reboot_reasons(case.host, there),
         free_mib=dict(case.data["free_mib"]) if unbuilt else {},
+        notes=[*epel_notes(case.host, before), *_kernel_notes(case, unbuilt)],
     )
+
+
+def _kernel_notes(case: _Case, kernels: t.Sequence[str]) -> list[str]:
+    """Why a kernel that does not run is built for, and what to do where that cannot be."""
+    return [
+        f"the modules are built for {kernel} too, which is installed and comes with the next start. Where its headers cannot be "
+        f"had, install them by hand or remove that kernel; nvidia_driver_kernel: {case.host['kernel']} builds for the running "
+        "one alone"
+        for kernel in kernels
+        if kernel != case.host["kernel"] and not case.wishes.kernel
+    ]
 
 
 def _nouveau(host: Data) -> bool:
@@ -407,6 +440,7 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
         if case.wishes.version
         else version_key(there)[:1] > version_key(branch)
     )
+    before = _before(case)
     plan = DriverPlan(
         "nvidia",
         action,
@@ -419,7 +453,7 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
         repositories=_distribution_repositories(case)
         if distribution
         else [_repository(case, branch, case.wishes.version)],
-        before=_before(case),
+        before=before,
         headers=_headers(case),
         kernels=[] if case.signed else case.kernels,
         packages=packages,
@@ -433,6 +467,7 @@ def _to_install(case: _Case, action: str, found: str, there: str | None) -> dict
         expect={"nvidia": (there if action == "install" else None) or case.wishes.version or None},
         reboot_reasons=_reboot_reasons(case.host, (there if action == "install" else None) or wanted),
         free_mib=dict(case.data["free_mib"]),
+        notes=[*epel_notes(case.host, before), *([] if case.signed else _kernel_notes(case, case.kernels))],
     )
     return plan.to_dict()
 
@@ -544,9 +579,14 @@ def _manager_names(case: _Case, branch: str) -> list[str]:
     new = "" if version_key(branch) < version_key(case.data["unsuffixed_since"]) else "new_"
     templates = case.family[f"{new}fabric_manager"]
     if case.wishes.source == "distribution":
-        templates = case.family["distribution"]["fabric_manager"] or templates
+        templates = _distributions_manager(case) or templates
     names = [*templates, *(case.family["nvlink5"] if case.nvlink5 else ())]
     return [name.format(branch=branch) for name in names]
+
+
+def _distributions_manager(case: _Case) -> list[str]:
+    """Fabric Manager as the distribution has it, empty where it has none."""
+    return list(case.family.get("distribution", {}).get("fabric_manager") or ())
 
 
 def _meta_flavour(case: _Case) -> str:

@@ -23,7 +23,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._gpu_common import As
 PACKAGES: t.Final = re.compile(
     r"(?:(?:lib)?nvidia|(?:lib)?cuda|libnvcuvid|xserver-xorg-video-nvidia|kmod-nvidia|datacenter-gpu-manager|nvlsm|"
     r"infiniband-diags|firmware-(?:nvidia|amd)|amdgpu|libdrm-amdgpu|rocm|rocminfo|hip|hsa|amd-|docker|moby|podman|containerd|runc|"
-    r"linux-(?:headers|image|modules|kbuild)|kernel(?:-|$)|dkms|initramfs-tools|dracut|mokutil|epel-release|"
+    r"linux-(?:headers|image|modules|kbuild)|kernel(?:-|$)|dkms|initramfs-tools|dracut|mokutil|(?:oracle-)?epel-release|"
     r"dnf-plugin-nvidia|python3-dnf-plugin-versionlock)"
 )
 #: What a loaded module is called that tells no version, as the kernel's own do.
@@ -148,9 +148,10 @@ def dpkg_packages(text: str) -> tuple[dict[str, str], list[str]]:
 
 
 def rpm_packages(text: str) -> dict[str, str]:
-    """The same of rpm; of a package in several versions, as kernels are, the one that rpm names last."""
+    """The same of rpm; of a package in several versions, as kernels are, the newest."""
     rows = (line.split("\t") for line in text.splitlines())
-    return dict(sorted((row[0], row[1]) for row in rows if len(row) == 2 and PACKAGES.match(row[0])))
+    found = [(row[0], row[1]) for row in rows if len(row) == 2 and PACKAGES.match(row[0])]
+    return dict(sorted(found, key=lambda row: (row[0], [int(number) for number in re.findall(r"\d+", row[1])])))
 
 
 def dnf_locks(text: str) -> list[str]:

@@ -39,6 +39,11 @@ class LockError(ValueError):
     """The lock is not right, or is not of what is planned; the text says what was found, what is locked, what to do."""
 
 
+def of_hub(model: str) -> bool:
+    """Whether a model is a hub's repository, not a folder of the host's own."""
+    return model.count("/") == 1 and not model.startswith(("/", ".", "~"))
+
+
 def load_lock(path: str | Path) -> dict[str, t.Any] | None:
     """The lock of a file on the controller, or None where there is no such file; raises LockError."""
     import yaml  # on the controller only

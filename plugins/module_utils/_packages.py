@@ -414,6 +414,16 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("not enough free space", "no space left on device", "don't have enough free space"),
         "the disk is full. Free space there (apt-get clean empties apt's own cache) and run again",
     ),
+    # Ahead of the signature: apt calls whatever it got no index of `not signed` too.
+    (
+        (" 401  ", " 403  ", " 407  ", "status code: 401", "status code: 403", "status code: 407"),
+        "the repository, or the proxy before it, does not let this host in. A repository's user and password stand in"
+        " /etc/apt/auth.conf.d/, a proxy's in apt's or dnf's own configuration",
+    ),
+    (
+        (" 404  ", "status code: 404", "does not have a release file"),
+        "the repository has no such path: check its address and suite",
+    ),
     (
         ("expkeysig", "not live"),
         "the key that signs the repository has expired, and its address has no renewed one. Until the vendor has renewed it,"
@@ -440,15 +450,6 @@ _EXPLANATIONS: tuple[tuple[tuple[str, ...], str], ...] = (
         ("unmet dependencies", "held broken packages"),
         "apt finds no set of packages that fit together; the packages of another source, or held ones, are in the way."
         " `apt-cache policy` on the host shows where each comes from",
-    ),
-    (
-        (" 401  ", " 403  ", " 407  ", "status code: 401", "status code: 403", "status code: 407"),
-        "the repository, or the proxy before it, does not let this host in. A repository's user and password stand in"
-        " /etc/apt/auth.conf.d/, a proxy's in apt's or dnf's own configuration",
-    ),
-    (
-        (" 404  ", "status code: 404", "does not have a release file"),
-        "the repository has no such path: check its address and suite",
     ),
     (
         (

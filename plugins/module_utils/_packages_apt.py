@@ -30,7 +30,8 @@ from ansible_collections.sglang.fleet.plugins.module_utils._packages import (
     sources_of,
 )
 
-LOCK = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=2"]
+RETRY = ["-o", "Acquire::Retries=2"]
+LOCK = ["-o", "DPkg::Lock::Timeout=300", *RETRY]
 KEEP_CONFIGURATION = ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"]
 MARGIN = 64 << 20
 #: Seconds that another program may hold a lock, and between two attempts.
@@ -78,14 +79,14 @@ class Apt(Manager):
         self.patiently("dpkg", "--force-confdef", "--force-confold", "--configure", "-a")
 
     def patiently(self, *command: str) -> tuple[int, str, str]:
-        """A command, again while another program holds a lock: DPkg::Lock::Timeout is not for those of lists and archives."""
-        patience = PATIENCE
+        """A command, again while another program holds a lock. DPkg::Lock::Timeout is not for those of lists and archives, so
+        that no command here has it: one wait is enough."""
+        end = time.monotonic() + PATIENCE
         while True:
             code, out, err = self.run(command)
-            if code == 0 or patience <= 0 or not LOCKED.search(err + out):
+            if code == 0 or time.monotonic() >= end or not LOCKED.search(err + out):
                 return code, out, err
             time.sleep(PAUSE)
-            patience -= PAUSE
 
     def held(self) -> set[str]:
         return {name.split(":", 1)[0] for name in self.call("apt-mark", "showhold").split()}
@@ -169,7 +170,7 @@ class Apt(Manager):
                 self.files.write(path, wanted)
 
     def update(self, *options: str) -> None:
-        code, out, err = self.patiently("apt-get", "update", "-q", *LOCK, *options)
+        code, out, err = self.patiently("apt-get", "update", "-q", *RETRY, *options)
         if code != 0:
             raise PackageError(explain(err + "\n" + out))
 
@@ -198,9 +199,9 @@ class Apt(Manager):
 
     def prepare_lists(self) -> str:
         """What is wrong with the host's sources. One that fails is the operator's own matter, if the packages are found."""
-        code, out, err = self.patiently("apt-get", "update", "-q", *LOCK)
+        code, out, err = self.patiently("apt-get", "update", "-q", *RETRY)
         if "GPG error" in err + out and self.renewed_keys(err + out):
-            code, out, err = self.patiently("apt-get", "update", "-q", *LOCK)
+            code, out, err = self.patiently("apt-get", "update", "-q", *RETRY)
         return explain(err + "\n" + out) if code != 0 or "Failed to fetch" in err or "GPG error" in err else ""
 
     def prepare(self, before: dict[str, str]) -> None:
@@ -218,7 +219,7 @@ class Apt(Manager):
             return
         self.refuse_surprises()
         self.refuse_full_disk()
-        command = ["apt-get", "install", "--yes", "--download-only", "-q", *LOCK, *self.options(), *self.words]
+        command = ["apt-get", "install", "--yes", "--download-only", "-q", *RETRY, *self.options(), *self.words]
         code, out, err = self.patiently(*command)
         if code != 0:
             raise PackageError(explain(err + "\n" + out))
@@ -280,7 +281,7 @@ class Apt(Manager):
         if not self.words:
             return
         before = self.installed()[0]
-        command = ["apt-get", "install", "--yes", "-q", *LOCK, *KEEP_CONFIGURATION, *self.options(), *self.words]
+        command = ["apt-get", "install", "--yes", "-q", *RETRY, *KEEP_CONFIGURATION, *self.options(), *self.words]
         code, out, err = self.patiently(*command)
         if code != 0:
             tail = " | ".join([line for line in (out + err).splitlines() if line.strip()][-6:])

@@ -11,7 +11,13 @@ from dataclasses import replace
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn
-from ansible_collections.sglang.fleet.plugins.module_utils._lock import OFFLINE, LockError, locked_plan, plan_entry
+from ansible_collections.sglang.fleet.plugins.module_utils._lock import (
+    OFFLINE,
+    LockError,
+    locked_plan,
+    of_hub,
+    plan_entry,
+)
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError
 from ansible_collections.sglang.fleet.plugins.module_utils._planner import Instance, Plan
 from ansible_collections.sglang.fleet.plugins.module_utils._server_args import ServerArgs, command_line, words
@@ -25,7 +31,7 @@ def with_lock(
     lock: as read_lock gives it. gpu: ``ansible_facts.gpu``. weights: ``auto`` has the servers take the locked weights and
     nothing else; ``server`` leaves them to the servers.
     """
-    architecture = gpu.get("architecture") or _usual_architecture(catalogue.gpus[plan.gpu].image_class)
+    architecture = gpu.get("architecture") or usual_architecture(catalogue.gpus[plan.gpu].image_class)
     try:
         held = locked_plan(lock, plan_entry(plan.to_dict()), plan.model_path, str(architecture), weights == "auto")
     except LockError as error:
@@ -41,13 +47,14 @@ def with_lock(
     return replace(plan, lock=held, reasons=plan.reasons + reasons, instances=instances)
 
 
-def _usual_architecture(image_class: str) -> str:
+def usual_architecture(image_class: str) -> str:
     """That of hosts with such GPUs, where nobody asked the host."""
     return "arm64" if image_class.endswith("grace") else "amd64"
 
 
 def _unlocked(plan: Plan, weights: str) -> t.Iterator[Warn]:
-    if weights == "auto":
+    # A folder of the host's own is nobody's to lock.
+    if weights == "auto" and of_hub(plan.model_path):
         yield Warn(
             "weights-not-locked",
             "warn",

@@ -115,13 +115,18 @@ def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequ
 
 
 def _locked(lock: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What of the lock a rollback needs, to know what it goes back to."""
+    """What of the lock a rollback needs, to know what it goes back to.
+
+    sha256 is of what the lock says of this host, image and weights: the file changes with other hosts' wishes, too, and
+    the state is written only after a gate.
+    """
     if lock is None:
         return {}
     weights = lock["weights"]
+    own = {"image": lock["image"], "weights": weights}
     return {
         "lock": {
-            "sha256": lock["sha256"],
+            "sha256": hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest(),
             "image_digest": lock["image"]["digest"],
             "revision": weights["revision"] if weights else None,
         }

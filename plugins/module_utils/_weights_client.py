@@ -28,13 +28,14 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import FetchError, get
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import REACH, FetchError, get
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import (
     DAMAGED,
     UNVERIFIED,
     VERIFIED,
     Layout,
     Wanted,
+    disk_problem,
     read_record,
     survey,
     throw_away,
@@ -44,6 +45,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_scout import (
     child,
     load_job,
+    no_proxy,
     scout,
     secret_of,
     stalled_for,
@@ -103,6 +105,8 @@ def partial_size(layout: Layout, wanted: Wanted) -> int:
 def work(layout: Layout, wanted: Wanted, origin: dict[str, str], folder: str, pipe: Connection) -> None:
     """One file, in a process of its own. Sends {outcome: verified, …} or {outcome: <kind of FetchError>, text, after}."""
     child()
+    if origin["kind"] == "peer":
+        no_proxy()
     secret = {"hub": "token", "peer": "key"}.get(origin["kind"], "")
     before = partial_size(layout, wanted)
     try:
@@ -138,7 +142,7 @@ class Transfer:
         self.record: dict[str, Any] = {}
         self.got = {"hub": 0, "peer": 0, "http": 0, "folder": 0}
         self.damaged: list[dict[str, str]] = []
-        self.note = ""
+        self.note = self.fell_back = ""
         self._told = 0.0
         self._started = 0
 
@@ -258,7 +262,9 @@ class Transfer:
             if self.holds > PATIENCE:
                 raise FetchError("fatal", f"{text}, {PATIENCE} times in a row")
         elif outcome == "refused":
-            raise FetchError("fatal", text)
+            # What was here when the bundle's files were sent, and is thrown away since, is not among them.
+            bundle = kind == "folder" and origin["at"] == self.layout.incoming
+            raise FetchError("fatal", f"{text}: the next run sends it from the bundle" if bundle else text)
         elif outcome == "wrong":
             item.wrong += 1
             self.damage(item.wanted, text)
@@ -279,16 +285,24 @@ class Transfer:
         if self.job["fallback"] and silent > limit * (1 + min(self.job["rank"], 4) / 2):
             self.asks_source = True
             self.note = f"no host of the run gave anything for {silent:.0f} s: asking {self.job['source']['name']}"
+            self.fell_back = f"{self.note} (tried: {self.tried()})"
             say(self.note)
         elif silent > 10 * limit:
             said = [
                 f"{host}: {offer['error'] or offer['state']}" for host, offer in self.offers.items() if offer["state"]
             ]
-            asked = ", ".join(peer["url"] for peer in self.job["peers"])
             raise FetchError(
                 "fatal",
-                f"no host of the run gave anything for {silent:.0f} s ({'; '.join(said) or 'none answers'}; asked: {asked})",
+                f"no host of the run gave anything for {silent:.0f} s ({'; '.join(said) or 'none answers'}; asked:"
+                f" {self.tried()}). {REACH}",
             )
+
+    def tried(self) -> str:
+        """The addresses of the other hosts, for a message."""
+        return (
+            ", ".join(peer["url"] for peer in self.job["peers"])
+            or "nobody, for no other host of the run has or fetches them"
+        )
 
     # --- telling -------------------------------------------------------------------------------------------------------
 
@@ -315,6 +329,7 @@ class Transfer:
             "error": error,
             "damaged": self.damaged,
             "asks_source": self.asks_source,
+            "fell_back": self.fell_back,
             "updated": time.time(),
         }
         write_json(self.state_file, progress)
@@ -341,6 +356,8 @@ class Transfer:
         """Who shares, and whom to ask, may have changed with a later run of the playbook."""
         with contextlib.suppress(OSError, ValueError):  # it has cleared up
             self.job = load_job(self.folder)
+            # One that asks goes on asking: the host that took its place may be gone by now.
+            self.asks_source = self.asks_source or bool(self.job["asks_source"])
 
     def run(self) -> None:
         """Until every file is verified. FetchError("fatal") where that cannot be."""
@@ -395,7 +412,7 @@ def main(folder: str, state: str) -> int:
         transfer.tell("failed", "the part that asks the other hosts ended; see docker logs sglang-fleet-weights")
         return 1
     except OSError as error:
-        transfer.tell("failed", f"{error.strerror or error}: {error.filename or transfer.layout.directory}")
+        transfer.tell("failed", disk_problem(error, "fleet_weights_dir"))
         return 1
     transfer.tell("done")
     return 0

@@ -31,6 +31,11 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
 _CHUNK = 16 << 20
 #: Bytes between two writes of a download: what a kill costs. The client's own 10 MB is a whole file of a small model.
 _PIECE = 1 << 20
+#: What a host that reaches no other can do.
+REACH = (
+    "The hosts must reach one another there by TCP (fleet_weights_address, fleet_weights_port): open the port, or set"
+    " fleet_weights_share to false, so that each asks the source itself"
+)
 #: Seconds until a place that says nothing is given up for this try.
 _PATIENCE = 30
 #: Seconds of a wait that a place asks for without saying how long.
@@ -115,6 +120,13 @@ def from_hub(layout: Layout, wanted: Wanted, endpoint: str, secret: str, place: 
     except Exception as error:  # two HTTP libraries, one meaning: the answer's status, or no answer
         response = getattr(error, "response", None)
         if response is not None and getattr(response, "status_code", None):
+            at = urllib.parse.urlsplit(str(response.url)).netloc
+            if response.status_code in (401, 403) and at != urllib.parse.urlsplit(url).netloc:
+                # A signed address is good for an hour or so; the next try asks for another one.
+                raise FetchError(
+                    "again",
+                    f"{at}, to which {place} sends for {what}, refuses the address (HTTP {response.status_code})",
+                ) from error
             raise trouble_of(response.status_code, response.headers, place, what) from error
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise

@@ -13,6 +13,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 import struct
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -166,6 +167,26 @@ def sha256_of(path: str) -> str:
     return digest.hexdigest()
 
 
+def unreadable(error: OSError, path: str) -> OSError:
+    """The same error with what to do."""
+    text = (
+        f"cannot be read ({error.strerror}), and nothing was removed: see to the disk or the share and run again, or remove"
+        " the file if it is beyond help"
+    )
+    return OSError(error.errno, text, path)
+
+
+def disk_problem(error: OSError, directory: str) -> str:
+    """What is wrong with the folder of weights, in words."""
+    text = f"{error.strerror or error}: {error.filename or directory}"
+    if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM) or "cannot be read" in text:
+        return text
+    return (
+        f"{text}. Root of the host must be able to write to {directory}, where a record of what was verified is kept: mount it"
+        " writable (without root_squash), or set fleet_weights to server, which leaves the weights to the server, unverified"
+    )
+
+
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
@@ -173,18 +194,28 @@ def _size(path: str) -> int:
         return 0
 
 
+def _not_there(layout: Layout, wanted: Wanted, error: OSError) -> Found:
+    """A file whose name in the revision's folder leads nowhere; OSError where that is not sure."""
+    if error.errno == errno.ELOOP:
+        return Found(wanted, DAMAGED, "is no file")
+    if error.errno not in (errno.ENOENT, errno.ENOTDIR):
+        raise unreadable(error, layout.pointer(wanted)) from error
+    if _size(layout.blob(wanted)) == wanted.size and os.path.isfile(layout.blob(wanted)):
+        return Found(wanted, UNVERIFIED, "not in the revision's folder yet", wanted.size)
+    return Found(wanted, MISSING, "", min(wanted.size, _size(layout.partial(wanted))))
+
+
 def look_at(layout: Layout, wanted: Wanted, record: Mapping[str, Mapping[str, Any]], always: bool = False) -> Found:
-    """One file as it is here, without hashing it. always: what the record says does not count."""
+    """One file as it is here, without hashing it. always: what the record says does not count.
+
+    OSError where it cannot be read: only content condemns a file, for a share that fails for a moment has good ones.
+    """
     path = layout.pointer(wanted)
     try:
         status = os.stat(path)
     except OSError as error:
-        if error.errno not in (errno.ENOENT, errno.ENOTDIR):
-            return Found(wanted, DAMAGED, f"cannot be read: {error.strerror}")
-        if _size(layout.blob(wanted)) == wanted.size and os.path.isfile(layout.blob(wanted)):
-            return Found(wanted, UNVERIFIED, "not in the revision's folder yet", wanted.size)
-        return Found(wanted, MISSING, "", min(wanted.size, _size(layout.partial(wanted))))
-    if not os.path.isfile(path):
+        return _not_there(layout, wanted, error)
+    if not stat.S_ISREG(status.st_mode):
         return Found(wanted, DAMAGED, "is no file")
     if status.st_size != wanted.size:
         return Found(
@@ -194,7 +225,7 @@ def look_at(layout: Layout, wanted: Wanted, record: Mapping[str, Mapping[str, An
         try:
             problem = header_problem(path, status.st_size)
         except OSError as error:
-            problem = f"cannot be read: {error.strerror}"
+            raise unreadable(error, path) from error
         if problem:
             return Found(wanted, DAMAGED, problem, wanted.size)
     known = record.get(wanted.path)
@@ -228,7 +259,7 @@ def hashed(layout: Layout, found: Iterable[Found], threads: int) -> list[Found]:
         try:
             digest = sha256_of(pointer)
         except OSError as error:
-            return Found(item.wanted, DAMAGED, f"cannot be read: {error.strerror}")
+            raise unreadable(error, pointer) from error
         if digest != item.wanted.sha256:
             reason = f"SHA-256 is {digest}, locked {item.wanted.sha256}"
             return Found(item.wanted, DAMAGED, reason, item.wanted.size)

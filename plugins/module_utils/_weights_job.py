@@ -9,6 +9,7 @@ are detached: a download of an hour outlives a lost connection and the playbook 
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import os
 import urllib.parse
@@ -127,11 +128,20 @@ def client_command(image: str, directory: str, source: Mapping[str, str], label:
     return _run(CLIENT, label, mounts, image, [f"{PACKAGE}._weights_client", "/job", "/state"])
 
 
-def peer_command(image: str, directory: str, port: int, label: str) -> list[str]:
-    """The words after `docker` that have a host pass on what it has."""
+def listening(address: str) -> str:
+    """What to listen on so that `address` answers: itself where it is an IP address; empty, which is all, for a name."""
+    try:
+        return str(ipaddress.ip_address(address.strip("[]")))
+    except ValueError:
+        return ""
+
+
+def peer_command(image: str, directory: str, port: int, label: str, address: str = "") -> list[str]:
+    """The words after `docker` that have a host pass on what it has. address: of `listening`."""
     mounts = [
         f"type=bind,src={directory},dst={WEIGHTS},readonly",
         f"type=bind,src={JOB},dst=/job,readonly",
         f"type=bind,src={STATE},dst=/state,readonly",
     ]
-    return _run(PEER, label, mounts, image, [f"{PACKAGE}._weights_peer", "/job", "/state", str(port)])
+    more = [address] if address else []
+    return _run(PEER, label, mounts, image, [f"{PACKAGE}._weights_peer", "/job", "/state", str(port), *more])

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Passes a host's verified weights on to the other hosts of the run. Runs detached, in a container of the server's image:
 
-    python3 -m ansible_collections.sglang.fleet.plugins.module_utils._weights_peer JOB-FOLDER STATE-FOLDER PORT
+    python3 -m ansible_collections.sglang.fleet.plugins.module_utils._weights_peer JOB-FOLDER STATE-FOLDER PORT [ADDRESS]
 
 It speaks as much of the hub's HTTP as the Hugging Face client needs, so that the same client takes from both:
 `/api/models/{repository}/revision/{revision}` lists the files that are verified here, `/{repository}/resolve/{revision}/{path}`
@@ -13,6 +13,7 @@ run's key. It ends by itself when nobody has asked for a while.
 from __future__ import annotations
 
 import asyncio
+import errno
 import hmac
 import json
 import os
@@ -39,9 +40,15 @@ IDLE = 1800
 
 def verified(layout: Layout, files: Mapping[str, Wanted], record: Mapping[str, Any]) -> list[str]:
     """The paths that the record vouches for and that have not changed since."""
-    return [
-        path for path, wanted in files.items() if path in record and look_at(layout, wanted, record).state == VERIFIED
-    ]
+    return [path for path, wanted in files.items() if path in record and is_verified(layout, wanted, record)]
+
+
+def is_verified(layout: Layout, wanted: Wanted, record: Mapping[str, Any]) -> bool:
+    """Whether a file may be passed on; not while it cannot be read."""
+    try:
+        return look_at(layout, wanted, record).state == VERIFIED
+    except OSError:
+        return False
 
 
 class Peer:
@@ -93,9 +100,9 @@ class Peer:
         """The hub's model information, with the files that are here, and how far this host is."""
         from aiohttp import web
 
-        self.asked = time.monotonic()
         if not self.allowed(request):
             return web.Response(status=401)
+        self.asked = time.monotonic()
         job = self.job
         if (request.match_info["repository"], request.match_info["revision"]) != (job["repository"], job["revision"]):
             return web.Response(status=404)
@@ -113,15 +120,15 @@ class Peer:
         """One file. 404 for what is not verified here, whoever asks."""
         from aiohttp import web
 
-        self.asked = time.monotonic()
         if not self.allowed(request):
             return web.Response(status=401)
+        self.asked = time.monotonic()
         job, asked = self.job, request.match_info
         if (asked["repository"], asked["revision"]) != (job["repository"], job["revision"]):
             return web.Response(status=404)
         wanted = {item.path: item for item in wanted_files(job["files"])}.get(asked["path"])
         layout = self.layout()
-        if wanted is None or look_at(layout, wanted, read_record(layout.record)).state != VERIFIED:
+        if wanted is None or not is_verified(layout, wanted, read_record(layout.record)):
             return web.Response(status=404, headers={"X-Error-Code": "EntryNotFound"})
         headers = {
             "X-Repo-Commit": job["revision"],
@@ -139,13 +146,20 @@ class Peer:
         application.router.add_get("/{repository:[^/]+/[^/]+}/resolve/{revision}/{path:.+}", self.resolve)
         return application
 
-    async def serve(self, port: int) -> None:
+    async def serve(self, port: int, address: str = "") -> None:
+        """Until nobody asks any more. address: the only one to listen on; empty for all."""
         from aiohttp import web
 
         runner = web.AppRunner(self.application(), access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, None, port).start()
-        sys.stdout.write(f"listening on {port}\n")
+        try:
+            await web.TCPSite(runner, address or None, port).start()
+        except OSError as error:
+            if not address or error.errno != errno.EADDRNOTAVAIL:
+                raise
+            address = ""  # one that a router translates is not this host's own
+            await web.TCPSite(runner, None, port).start()
+        sys.stdout.write(f"listening on {address or 'every address'}, port {port}\n")
         sys.stdout.flush()
         while time.monotonic() - self.asked < IDLE:
             await asyncio.sleep(5)
@@ -163,4 +177,4 @@ def own_progress(path: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    asyncio.run(Peer(sys.argv[1], sys.argv[2]).serve(int(sys.argv[3])))
+    asyncio.run(Peer(sys.argv[1], sys.argv[2]).serve(int(sys.argv[3]), *sys.argv[4:]))

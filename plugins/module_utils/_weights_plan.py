@@ -12,6 +12,22 @@ from ansible_collections.sglang.fleet.plugins.module_utils._progress import size
 #: A filesystem needs some room beside the files' bytes.
 _ROOM = 1.01
 
+#: Beginnings of the types of filesystems that several hosts may mount.
+_NETWORK = (
+    "nfs",
+    "lustre",
+    "ceph",
+    "fuse.ceph",
+    "beegfs",
+    "gpfs",
+    "glusterfs",
+    "fuse.glusterfs",
+    "cifs",
+    "smb",
+    "wekafs",
+    "fuse.juicefs",
+)
+
 Facts = Mapping[str, Any]
 
 
@@ -129,14 +145,16 @@ def wrong_files(facts: Facts) -> list[str]:
     ]
 
 
-def what_next(decision: Mapping[str, Any], facts: Facts, source: str) -> str:
-    """What the host is about to do, in a line."""
+def what_next(decision: Mapping[str, Any], facts: Facts, source: str, unmarked: bool = False) -> str:
+    """What the host is about to do, in a line. unmarked: no host has left its mark, so that a shared folder is not known."""
     count, needed = len(decision["needed"]), size_text(facts["bytes_to_fetch"])
     hashing = len(facts["unverified"])
     parts: list[str] = []
     if count:
         origin = "the other hosts of the run" if decision["role"] == "peer" else source
         parts.append(f"fetch {count} of {facts['files']} files ({needed}) from {origin}")
+        if unmarked and decision["peers"] and facts["filesystem"]["type"].startswith(_NETWORK):
+            parts[-1] += f", or wait for a host that shares the folder ({facts['filesystem']['type']})"
     if hashing:
         parts.append(f"hash {hashing} files that are here")
     text = " and ".join(parts)

@@ -62,7 +62,9 @@ missing:
 """
 
 import os
+import pwd
 import shutil
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -105,6 +107,7 @@ def free_bytes(folder: str) -> int:
 
 def prepare(folder: str, files: list[dict[str, Any]], owner: int) -> None:
     """The folders, the sender's own until all is there."""
+    make(folder)
     folders = {folder, *(os.path.dirname(os.path.join(folder, file["path"])) for file in files)}
     for name in sorted(folders):
         os.makedirs(name, exist_ok=True)
@@ -112,6 +115,44 @@ def prepare(folder: str, files: list[dict[str, Any]], owner: int) -> None:
             os.chown(name, owner, -1)
             os.chmod(name, 0o700)
             name = os.path.dirname(name)
+    closed = closed_to(folder, owner)
+    if closed:
+        raise PermissionError(
+            f"{closed} lets no other user through than its owner and group, and the files come as the user of the connection"
+            f" (uid {owner}): chmod o+x {closed}, name another folder, or connect as root"
+        )
+
+
+def make(folder: str) -> None:
+    """The folder and those above it, for everybody to pass through whatever root's umask is."""
+    missing = []
+    while not os.path.isdir(folder):
+        missing.append(folder)
+        folder = os.path.dirname(folder)
+    for name in reversed(missing):
+        os.mkdir(name)
+        os.chmod(name, 0o755)  # noqa: S103 - folders of nothing secret
+
+
+def closed_to(folder: str, owner: int) -> str:
+    """The topmost folder that a user cannot enter on the way; empty for none."""
+    if owner == 0 or os.geteuid() != 0:
+        return ""
+    try:
+        user = pwd.getpwuid(owner)
+    except KeyError:
+        return ""  # of a directory service that does not answer: scp will say
+    groups = os.getgrouplist(user.pw_name, user.pw_gid)
+    way = [folder]
+    while way[0] != os.path.dirname(way[0]):
+        way.insert(0, os.path.dirname(way[0]))
+    for name in way:
+        asked = subprocess.run(
+            ["test", "-x", name], user=owner, group=user.pw_gid, extra_groups=groups, cwd="/", check=False
+        )
+        if asked.returncode:
+            return name
+    return ""
 
 
 def main() -> None:

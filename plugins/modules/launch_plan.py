@@ -117,7 +117,7 @@ options:
   lock:
     description:
       - The lock that the plan must be of, as a mapping, or the path of its file on the controller, which C(sglang-fleet lock)
-        writes. A file that is not there locks nothing.
+        writes. A file that is not there is refused.
       - A plan that differs from the locked one is refused, with every difference.
     type: raw
   weights:

@@ -132,6 +132,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
     Found,
     Layout,
     bytes_needed,
+    disk_problem,
     hashed,
     read_record,
     record_of,
@@ -226,6 +227,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
+    os.umask(0o022)  # a bundle comes as another user than root, who must get through; secrets have modes of their own
     options = module.params
     layout = Layout(options["directory"], options["repository"], options["revision"])
     state = transfer_state(PROGRESS, time.time())
@@ -273,7 +275,9 @@ def main() -> None:
             "transfer": state,
             "offer": options["offer"],
         }
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        module.fail_json(msg=f"weights in {layout.directory}: {disk_problem(error, layout.directory)}")
+    except ValueError as error:
         module.fail_json(msg=f"weights in {layout.directory}: {error}")
     module.exit_json(changed=False, ansible_facts={"fleet_weights": fact})
 

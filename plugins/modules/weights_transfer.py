@@ -85,6 +85,10 @@ options:
     description: The port for that.
     type: int
     default: 30090
+  address:
+    description: The address under which the other hosts reach it. Where it is an IP address, the server listens on it alone.
+    type: str
+    default: ''
   source:
     description: V(hub), an C(http://) or C(https://) URL below which the files lie, or an absolute folder on the host.
     type: str
@@ -180,6 +184,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import (
     MISSING,
     Layout,
+    disk_problem,
     survey,
     wanted_files,
     write_json,
@@ -287,7 +292,8 @@ class Host:
             os.chmod(folder, 0o700)
         write_scripts(job_of.JOB)
         write_private(os.path.join(job_of.JOB, "key"), self.options["key"])
-        write_private(os.path.join(job_of.JOB, "token"), self.options["token"])
+        asks = self.options["fetch"] and (self.options["ask"] or self.options["fallback"]) and source["kind"] == "hub"
+        write_private(os.path.join(job_of.JOB, "token"), self.options["token"] if asks else "")
         write_private(os.path.join(job_of.JOB, "job.json"), json.dumps(job_of.job(self.options, source, work)))
         return work[:32]
 
@@ -312,25 +318,23 @@ class Host:
             write_json(job_of.PROGRESS, {**_NOTHING_YET, "work": work, "updated": time.time()})
             self.docker.call(*job_of.client_command(options["image"], options["directory"], source, label))
             started = True
-        if options["serve"] and not self.running(job_of.PEER, f"{label}:{options['port']}"):
+        address = job_of.listening(options["address"])
+        at = f"{label}:{options['port']}" + (f":{address}" if address else "")
+        if options["serve"] and not self.running(job_of.PEER, at):
             self.remove(job_of.PEER)
-            self.docker.call(
-                *job_of.peer_command(
-                    options["image"], options["directory"], options["port"], f"{label}:{options['port']}"
-                )
-            )
-            self.wait_for_server(options["port"])
+            self.docker.call(*job_of.peer_command(options["image"], options["directory"], options["port"], at, address))
+            self.wait_for_server(options["port"], address)
         return started
 
-    def wait_for_server(self, port: int) -> None:
+    def wait_for_server(self, port: int, address: str) -> None:
         for _second in range(LISTENING * 4):
             if not self.running(job_of.PEER):
                 break
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.25)
+            for place in dict.fromkeys((address or "127.0.0.1", "127.0.0.1")):
+                with contextlib.suppress(OSError):
+                    socket.create_connection((place, port), 1).close()
+                    return
+            time.sleep(0.25)
         raise ValueError(
             f"port {port}, on which this host would pass the weights on, cannot be had ({self.log(job_of.PEER)}). Set"
             " fleet_weights_port to a free one, or fleet_weights_share to false"
@@ -388,6 +392,7 @@ def main() -> None:
             "peers": {"type": "list", "elements": "dict", "default": []},
             "serve": {"type": "bool", "default": False},
             "port": {"type": "int", "default": 30090},
+            "address": {"type": "str", "default": ""},
             "source": {"type": "str", "default": "hub"},
             "endpoint": {"type": "str", "default": "https://huggingface.co"},
             "verify": {"type": "str", "choices": ["changed", "always"], "default": "changed"},
@@ -403,6 +408,7 @@ def main() -> None:
         ],
         supports_check_mode=True,
     )
+    os.umask(0o022)  # a bundle comes as another user than root, who must get through; secrets have modes of their own
     host, state = Host(module), module.params["state"]
     try:
         if module.check_mode and state != "watched":
@@ -419,7 +425,9 @@ def main() -> None:
         died = not running and progress.get("state") in ("running", "waiting")
         log = host.log(job_of.CLIENT) if died else ""
         module.exit_json(changed=changed, progress=progress, running=running, log=log)
-    except (DockerError, OSError, ValueError) as error:
+    except OSError as error:
+        module.fail_json(msg=f"weights: {disk_problem(error, module.params['directory'] or job_of.BASE)}")
+    except (DockerError, ValueError) as error:
         module.fail_json(msg=f"weights: {error}")
 
 

@@ -11,15 +11,17 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
 from typing import Any, Final
 
 from sglang_fleet.bundle_contents import Contents, File, Source
 from sglang_fleet.collection import CollectionMissingError, use_collection
 from sglang_fleet.fleet import Listener, run_playbook
-from sglang_fleet.lock import ask_inventory, write_atomically
+from sglang_fleet.lock import ask_inventory, one_endpoint, write_atomically
 from sglang_fleet.planning import FleetError
 
 #: Files that come at a time.
@@ -87,6 +89,7 @@ def ask_source(inventory: Path, limit: str | None = None, lock_file: Path | None
             listed = ", ".join(sorted(named)) or "none"
             raise FleetError(f"the hosts name {listed} as lock files: choose one with --lock-file")
         lock_file = Path(*named).expanduser()
+    one_endpoint({str(host["endpoint"]) for host in hosts})
     mirrors = dict.fromkeys(str(mirror) for host in hosts for mirror in host["mirrors"])
     return Source(lock_file, list(mirrors), str(hosts[0]["endpoint"]), next(iter(tokens), None))
 
@@ -198,6 +201,8 @@ def _plans(
     ours: Any, lock: Mapping[str, Any], inventory: Path, limit: str | None, cached: bool
 ) -> list[Mapping[str, Any]]:
     """The lock's plans, or those of some hosts, as {"image", "platforms", "repository"}."""
+    from ansible_collections.sglang.fleet.plugins.module_utils._plan_lock import usual_architecture
+
     repositories = {model.name: model.id for model in ours.catalogue.models.values()}
     if limit is None:
         # A model of the inventory's own catalogue is not known here; then the weights of all are wanted.
@@ -211,7 +216,7 @@ def _plans(
             raise FleetError(f"the lock has no image {reference}: run sglang-fleet lock")
         locked = list(lock["images"][reference]["platforms"])
         entry = ours.catalogue.gpus.get(gpu)
-        usual = None if entry is None else "arm64" if entry.image_class.endswith("grace") else "amd64"
+        usual = None if entry is None else usual_architecture(entry.image_class)
         platforms = [usual] if usual in locked else locked
         wanted = [repository] if repository else list(lock["models"])
         found += [{"image": reference, "platforms": platforms, "repository": name} for name in wanted]
@@ -249,20 +254,42 @@ def _fetch(folder: Path, missing: list[File], total: int, say: Callable[[str], N
         return total - _lacking(folder, missing)
 
     meter, before, next_line = Meter(), held(), time.monotonic() + _FIRST_LINE
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        running: set[Future[None]] = {pool.submit(get, file) for file in missing}
-        try:
-            while running:
-                done, running = wait(running, timeout=0.5, return_when=FIRST_EXCEPTION)
-                for future in done:
-                    future.result()
-                meter.add(time.monotonic(), held())
-                if time.monotonic() >= next_line:
-                    next_line = time.monotonic() + _LINE_EVERY
-                    say(meter.line("bundle", "files", held(), total))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    todo: SimpleQueue[File] = SimpleQueue()
+    ended: SimpleQueue[Exception | None] = SimpleQueue()
+    stopped = Event()
+    for file in missing:
+        todo.put(file)
+
+    def work() -> None:
+        while not stopped.is_set():
+            try:
+                file = todo.get_nowait()
+            except Empty:
+                return
+            try:
+                get(file)
+                ended.put(None)
+            except Exception as error:
+                ended.put(error)
+
+    # Not a pool, which waits for its threads, and the interpreter with it: a failure or an interrupt would be shown when the
+    # gigabytes are there that the others fetch. What these have is found by the next run.
+    for _number in range(min(_AT_ONCE, len(missing))):
+        Thread(target=work, daemon=True).start()
+    left = len(missing)
+    try:
+        while left:
+            with suppress(Empty):
+                failure = ended.get(timeout=0.5)
+                left -= 1
+                if failure is not None:
+                    raise failure
+            meter.add(time.monotonic(), held())
+            if time.monotonic() >= next_line:
+                next_line = time.monotonic() + _LINE_EVERY
+                say(meter.line("bundle", "files", held(), total))
+    finally:
+        stopped.set()
     return held() - before
 
 

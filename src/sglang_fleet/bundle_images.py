@@ -18,13 +18,13 @@ from typing import Any, Final
 import httpx
 
 from sglang_fleet.lock_registry import (
-    _INDEXES,
-    _MANIFESTS,
+    INDEXES,
+    MANIFESTS,
     Reference,
     Registries,
     RegistryError,
-    _explained,
     addresses,
+    explained,
 )
 
 _TRIES: Final = 6
@@ -37,7 +37,7 @@ class Images(Registries):
         """A manifest as it is in the registry, and what it says. Raises RegistryError."""
 
         def ask(base: str, name: Reference) -> bytes:
-            return self._content(base, name, "manifests", digest, (*_INDEXES, *_MANIFESTS))
+            return self._content(base, name, "manifests", digest, (*INDEXES, *MANIFESTS))
 
         content = self._first(text, Reference.parse(text), mirrors, ask)
         return content, json.loads(content)
@@ -80,7 +80,7 @@ class Images(Registries):
             # A token lasts some minutes, and a layer may take longer than that.
             header = self._authorization(base, scope, challenges) if response.status_code == 401 else None
             if header is None or last:
-                raise RegistryError(_explained(response.status_code, base))
+                raise RegistryError(explained(response.status_code, base))
             self._tokens[base, scope] = header
 
     def _fetch(self, base: str, reference: Reference, digest: str, size: int, partial: Path) -> None:

@@ -4,17 +4,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-# Before the library is imported, which reads them once.
-for _name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY", "HF_HUB_DISABLE_XET"):
-    os.environ.setdefault(_name, "1")
-
-from sglang_fleet.bundle_images import sha256_of, size_of  # noqa: E402
+from sglang_fleet.bundle_images import sha256_of, size_of
+from sglang_fleet.lock_hub import token_for
 
 _TRIES: Final = 6
 #: Times that a hub may ask for patience in a row.
@@ -42,6 +38,7 @@ def fetch(endpoint: str, token: str | None, repository: str, revision: str, file
     from ansible_collections.sglang.fleet.plugins.module_utils import _weights_fetch
     from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import Wanted
 
+    secret = token_for(endpoint, token) or ""
     wanted = Wanted(file["path"], file["size"], file["sha256"])
     place = _Place(repository, revision, target)
     partial = Path(place.partial(wanted))
@@ -51,7 +48,7 @@ def fetch(endpoint: str, token: str | None, repository: str, revision: str, file
         before = size_of(partial)
         try:
             if before < wanted.size or not partial.exists():
-                _weights_fetch.from_hub(place, wanted, endpoint, token or "", endpoint)  # type: ignore[arg-type]
+                _weights_fetch.from_hub(place, wanted, endpoint, secret, endpoint)  # type: ignore[arg-type]
             _verify(partial, wanted)
             partial.replace(target)
             return

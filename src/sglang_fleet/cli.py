@@ -414,7 +414,8 @@ def lock(
         typer.echo(f"{found.path} is stale: run sglang-fleet lock", err=True)
         raise typer.Exit(FINDINGS)
     else:
-        typer.echo(f"{found.path} is written", err=True)
+        first = "" if found.before else "; servers that run without a lock start anew once, as sglang-fleet plan shows"
+        typer.echo(f"{found.path} is written{first}", err=True)
 
 
 @app.command()

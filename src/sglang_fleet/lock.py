@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -223,6 +223,7 @@ def _models(wanted: list[Wanted], old: Mapping[str, Any], anew: bool, notes: lis
             listed = ", ".join(sorted(str(revision) for revision in asked))
             raise FleetError(f"the hosts ask for several revisions of {repository} ({listed}): a lock holds one")
         revision = next(iter(asked))
+        one_endpoint({one.endpoint for one in those})
         hub = Hub(those[0].endpoint, next((one.token for one in those if one.token), None))
         kept = old.get(repository)
         if kept is not None and not anew and revision in (None, kept["revision"]):
@@ -244,12 +245,22 @@ def _models(wanted: list[Wanted], old: Mapping[str, Any], anew: bool, notes: lis
     return found
 
 
+def one_endpoint(endpoints: Collection[str]) -> None:
+    """Raises FleetError where there are several: the token of one hub is not for another."""
+    if len({endpoint.rstrip("/") for endpoint in endpoints}) > 1:
+        raise FleetError(
+            f"the hosts name several hubs ({', '.join(sorted(endpoints))}), and one is asked: choose hosts of one "
+            "fleet_hf_endpoint with -l"
+        )
+
+
 def _by_repository(wanted: list[Wanted]) -> dict[str, list[Wanted]]:
     """Hosts by the weights that they take; a folder of the host's own is nobody's to lock."""
+    ours = _collection()
     found: dict[str, list[Wanted]] = {}
     for one in wanted:
         repository = str(one.plan["model_path"])
-        if one.weights == "auto" and repository.count("/") == 1 and not repository.startswith(("/", ".", "~")):
+        if one.weights == "auto" and ours.of_hub(repository):
             found.setdefault(repository, []).append(one)
     return found
 

@@ -16,6 +16,7 @@ from typing import Any
 
 #: The name that Docker keeps the login to Docker Hub under, and the hosts that it is for.
 _HUB = "index.docker.io"
+_HUB_KEY = f"https://{_HUB}/v1/"
 _OF_HUB = ("docker.io", "registry-1.docker.io", _HUB)
 
 
@@ -52,9 +53,11 @@ class Credentials:
     def of(self, host: str) -> Login | None:
         """host: with its port, such as registry.example.org:5000."""
         name = _HUB if host in _OF_HUB else host
-        helper = (self.config.get("credHelpers") or {}).get(name) or self.config.get("credsStore")
+        server = _HUB_KEY if name == _HUB else name
+        helpers = self.config.get("credHelpers") or {}
+        helper = helpers.get(server) or helpers.get(name) or self.config.get("credsStore")
         if helper:
-            found = _asked(str(helper), "https://index.docker.io/v1/" if name == _HUB else name)
+            found = _asked(str(helper), server)
             if found is not None:
                 return found
         for key, entry in (self.config.get("auths") or {}).items():

@@ -20,7 +20,7 @@ for _name in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_HUB_DISABLE_TELEMETRY", "HF_HU
     os.environ.setdefault(_name, "1")
 
 import httpx  # noqa: E402
-from huggingface_hub import HfApi, hf_hub_download  # noqa: E402
+from huggingface_hub import HfApi, get_token, hf_hub_download  # noqa: E402
 from huggingface_hub.errors import (  # noqa: E402
     GatedRepoError,
     HfHubHTTPError,
@@ -29,6 +29,9 @@ from huggingface_hub.errors import (  # noqa: E402
     RevisionNotFoundError,
 )
 
+from sglang_fleet.lock import HUB  # noqa: E402
+from sglang_fleet.lock_registry import patience  # noqa: E402
+
 #: What no server reads: what a person reads, and what git does.
 _NOT_NEEDED: Final = re.compile(
     r"(^|/)(\.git(attributes|ignore|keep)|README[^/]*)$|\.(png|jpe?g|gif|svg|webp|bmp|ico|mp4|mov|webm|pdf)$",
@@ -36,7 +39,8 @@ _NOT_NEEDED: Final = re.compile(
 )
 _AT_ONCE: Final = 8
 _TRIES: Final = 4
-_LONGEST_WAIT: Final = 60.0
+#: The hub counts requests in windows of five minutes.
+_LONGEST_WAIT: Final = 300.0
 
 T = TypeVar("T")
 
@@ -50,12 +54,19 @@ def needed(path: str) -> bool:
     return _NOT_NEEDED.search(path) is None
 
 
+def token_for(endpoint: str, token: str | None) -> str | None:
+    """The token that an endpoint gets: the inventory's, else the user's own login, which is for Hugging Face alone."""
+    return token or (get_token() if endpoint.rstrip("/") == HUB else None)
+
+
 class Hub:
-    """A hub. token: None for the user's own login, where there is one."""
+    """A hub. token: the inventory's; None for the user's own login, where there is one for this hub."""
 
     def __init__(self, endpoint: str, token: str | None = None) -> None:
         self.endpoint, self.token = endpoint.rstrip("/"), token
-        self._api = HfApi(endpoint=self.endpoint, token=token, library_name="sglang-fleet")
+        # False, for the library would send the user's login anywhere.
+        self._sent = token_for(endpoint, token) or False
+        self._api = HfApi(endpoint=self.endpoint, token=self._sent, library_name="sglang-fleet")
 
     def revision(self, repository: str, wanted: str | None = None) -> str:
         """The commit that a branch or tag, by default main, is at now. Raises HubError."""
@@ -84,7 +95,7 @@ class Hub:
         got = self._asked(
             repository,
             lambda: hf_hub_download(
-                repository, path, revision=revision, endpoint=self.endpoint, token=self.token, cache_dir=folder
+                repository, path, revision=revision, endpoint=self.endpoint, token=self._sent, cache_dir=folder
             ),
         )
         content = Path(got).read_bytes()
@@ -104,8 +115,7 @@ class Hub:
                 status = error.response.status_code
                 if attempt == _TRIES or (status != 429 and status < 500):
                     raise HubError(self._explained(repository, error)) from error
-                after = error.response.headers.get("Retry-After", "")
-                time.sleep(min(float(after) if after.isdecimal() else 2.0**attempt, _LONGEST_WAIT))
+                time.sleep(min(patience(error.response, attempt), _LONGEST_WAIT))
             except (httpx.TransportError, OSError) as error:
                 if attempt == _TRIES or isinstance(error, OfflineModeIsEnabled):
                     raise HubError(self._explained(repository, error)) from error
@@ -116,7 +126,9 @@ class Hub:
         """In an operator's words. The library's own texts are of many lines, with addresses in them."""
         where = self.endpoint
         status = getattr(getattr(error, "response", None), "status_code", None)
-        token = "fleet_hf_token" if self.token else "a token (fleet_hf_token, or `hf auth login`)"
+        # A login of the user's own goes to Hugging Face alone, so that it is no remedy elsewhere.
+        ways = "fleet_hf_token, or `hf auth login`" if where == HUB else "fleet_hf_token"
+        token = "fleet_hf_token" if self.token else f"a token ({ways})"
         if isinstance(error, GatedRepoError) or status == 403:
             return (
                 f"{repository} on {where} is for those who accepted its terms: accept them there, and give {token} of that "

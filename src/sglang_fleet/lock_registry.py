@@ -18,11 +18,11 @@ import httpx
 
 from sglang_fleet.lock_credentials import Credentials, Login
 
-_INDEXES: Final = (
+INDEXES: Final = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
-_MANIFESTS: Final = (
+MANIFESTS: Final = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
@@ -118,7 +118,7 @@ class Registries:
 
     def _entry(self, base: str, reference: Reference) -> dict[str, Any]:
         digest, manifest = self._manifest(base, reference, reference.wanted)
-        if manifest.get("mediaType") in _INDEXES or "manifests" in manifest:
+        if manifest.get("mediaType") in INDEXES or "manifests" in manifest:
             platforms = dict(self._platforms(base, reference, manifest["manifests"]))
         else:
             config = json.loads(self._content(base, reference, "blobs", _digest_of(manifest.get("config")), ("*/*",)))
@@ -141,7 +141,7 @@ class Registries:
                 yield name, _platform(digest, manifest)
 
     def _manifest(self, base: str, reference: Reference, wanted: str) -> tuple[str, dict[str, Any]]:
-        content = self._content(base, reference, "manifests", wanted, (*_INDEXES, *_MANIFESTS))
+        content = self._content(base, reference, "manifests", wanted, (*INDEXES, *MANIFESTS))
         try:
             manifest = json.loads(content)
         except ValueError as error:
@@ -154,7 +154,7 @@ class Registries:
         """A manifest or a small blob, checked against the digest that it was asked by."""
         response = self._get(base, reference, f"{base}/v2/{reference.repository}/{kind}/{wanted}", ", ".join(accept))
         if response.status_code != 200:
-            raise RegistryError(_explained(response.status_code, base))
+            raise RegistryError(explained(response.status_code, base))
         content = response.content
         if len(content) > _LARGEST:
             raise RegistryError(f"{wanted} has {len(content)} bytes, more than a manifest may have")
@@ -171,22 +171,22 @@ class Registries:
         headers = {"Accept": accept}
         if (base, scope) in self._tokens:
             headers["Authorization"] = self._tokens[base, scope]
-        response = self._tried(url, headers)
+        response = self._tried(lambda: self.client.get(url, headers=headers))
         if response.status_code == 401:
             header = self._authorization(base, scope, response.headers.get_list("WWW-Authenticate"))
             if header is not None:
                 self._tokens[base, scope] = header
-                response = self._tried(url, {**headers, "Authorization": header})
+                headers["Authorization"] = header
+                response = self._tried(lambda: self.client.get(url, headers=headers))
         return response
 
-    def _tried(self, url: str, headers: Mapping[str, str]) -> httpx.Response:
-        """The answer, asked for again where the registry is busy."""
+    def _tried(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        """The answer, asked for again where the registry, or whoever gives its tokens, is busy."""
         for attempt in range(1, _TRIES + 1):
-            response = self.client.get(url, headers=dict(headers))
+            response = ask()
             if attempt == _TRIES or (response.status_code != 429 and response.status_code < 500):
                 break
-            after = response.headers.get("Retry-After", "")
-            time.sleep(min(float(after) if after.isdecimal() else 2.0**attempt, _LONGEST_WAIT))
+            time.sleep(min(patience(response, attempt), _LONGEST_WAIT))
         return response
 
     def _authorization(self, base: str, scope: str, challenges: Sequence[str]) -> str | None:
@@ -215,14 +215,26 @@ class Registries:
                 "refresh_token": login.identity,
                 "client_id": "sglang-fleet",
             }
-            response = self.client.post(realm, data=form)
+            response = self._tried(lambda: self.client.post(realm, data=form))
         else:
             headers = {"Authorization": login.basic} if login is not None and login.basic else {}
-            response = self.client.get(realm, params=query, headers=headers)
+            response = self._tried(lambda: self.client.get(realm, params=query, headers=headers))
         if response.status_code != 200:
-            raise RegistryError(f"{_explained(response.status_code, realm)} (asked for a token)")
-        answer = response.json()
-        return f"Bearer {answer.get('token') or answer.get('access_token')}"
+            raise RegistryError(f"{explained(response.status_code, realm)} (asked for a token)")
+        try:
+            answer = response.json()
+            token = answer.get("token") or answer["access_token"]
+        except (ValueError, LookupError, AttributeError) as error:
+            raise RegistryError(f"{realm} was asked for a token, and what it gives is none") from error
+        return f"Bearer {token}"
+
+
+def patience(response: httpx.Response, attempt: int) -> float:
+    """Seconds until a busy place is asked again: what it asks for, else longer with each attempt (1, 2, …)."""
+    from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import retry_after
+
+    says = "Retry-After" in response.headers or (response.status_code == 429 and "RateLimit" in response.headers)
+    return retry_after(response.headers, time.time()) if says else 2.0**attempt
 
 
 def _digest_of(item: Any) -> str:
@@ -243,7 +255,7 @@ def _platform(digest: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _explained(status: int, where: str) -> str:
+def explained(status: int, where: str) -> str:
     if status == 404:
         return "it has no such image"
     if status in (401, 403):

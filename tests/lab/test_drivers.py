@@ -166,6 +166,17 @@ def test_plan_tells_of_the_driver_and_changes_nothing(nodes: Fleet) -> None:
     assert {host: apt_state(nodes, host) for host in hosts} == before
 
 
+def test_host_that_never_reboots_gets_its_first_driver_and_waits_for_the_operator(nodes: Fleet) -> None:
+    host = VIRGIN[-1]
+    play = nodes.playbook("deploy.yml", "-l", host, *DRIVER_TAGS, extra={"fleet_reboot": "never"})
+    said = refusal(play, host)
+    assert "fleet_reboot is never" in said
+    assert "What was installed stays" in said
+    assert "Reboot the host when it suits you" in said
+    assert installed(nodes, host)["nvidia-kernel-open-dkms"] == "580.95.05-1"
+    assert boots(nodes, host) == 0
+
+
 @pytest.fixture(scope="module")
 def deployed(nodes: Fleet) -> Play:
     play = nodes.playbook("deploy.yml", "-l", ",".join(VIRGIN))

@@ -104,6 +104,7 @@ class Registry(Standin):
         self.how = "bearer"
         self.realm: str | None = None
         self.wrong: dict[str, bytes] = {}
+        self.token_answers: list[Answer] = []
         self.elsewhere: Standin | None = None
 
     def put(self, content: Any, kind: str) -> str:
@@ -156,6 +157,8 @@ class Registry(Standin):
         return "Basic " + base64.b64encode(str(self.login).encode()).decode()
 
     def _token(self, request: Request) -> Answer:
+        if self.token_answers:
+            return self.token_answers.pop(0)
         if request.method == "POST":
             form = parse_qs(request.body)
             known = form.get("refresh_token") == [str(self.login).partition(":")[2]]

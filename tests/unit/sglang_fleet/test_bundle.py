@@ -7,9 +7,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -20,7 +24,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._bundle import load_b
 from ansible_collections.sglang.fleet.plugins.module_utils._lock import load_lock, make_lock, render_lock
 from sglang_fleet import bundle, cli
 from sglang_fleet.bundle import Outcome, check_bundle, make_bundle
-from sglang_fleet.bundle_contents import Source
+from sglang_fleet.bundle_contents import File, Source
 from sglang_fleet.planning import FleetError
 from tests.unit.sglang_fleet.lock_standins import MANIFEST, Answer, HubStandin, Registry, Request, digest
 
@@ -277,6 +281,58 @@ def test_a_token_opens_the_hub_and_is_in_no_file(world: World) -> None:
     world.hub.token = world.token = "hf_s3cr3t"
     world.make()
     assert not [name for name, body in contents(world.output).items() if b"s3cr3t" in body]
+
+
+def test_the_users_own_login_as_for_lock(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    monkeypatch.setattr("sglang_fleet.lock_hub.HUB", world.hub.url)
+    world.hub.token = "hf_mine"
+    assert world.make().fetched
+
+
+@pytest.mark.parametrize("failure", [FleetError("HTTP 404"), KeyboardInterrupt()])
+def test_a_failure_waits_for_no_other_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException
+) -> None:
+    """Neither does an interrupt, wherever the main thread is just then, nor does the interpreter at its end."""
+    never, started = Event(), Event()
+
+    def hangs(_target: Path) -> None:
+        started.set()
+        never.wait(60)
+
+    def fails(_target: Path) -> None:
+        assert started.wait(10)
+        if isinstance(failure, Exception):
+            raise failure
+
+    def say(_text: str) -> None:
+        raise failure
+
+    before = time.monotonic()
+    files = [File("a", 9, "", hangs), File("b", 9, "", fails)]
+    monkeypatch.setattr(bundle, "_FIRST_LINE", 0.0)
+    with pytest.raises(type(failure)):
+        bundle._fetch(tmp_path, files, 18, say if isinstance(failure, KeyboardInterrupt) else str)
+    assert time.monotonic() - before < 10
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name.endswith("(work)"))
+    never.set()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "refused"),
+    [(("https://a", "https://a/"), False), (("https://a", "https://b"), True)],
+)
+def test_one_hub_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoints: tuple[str, ...], refused: bool
+) -> None:
+    def run(_playbook: str, _inventory: Path, _limit: str | None, events: Any, _variables: Any) -> None:
+        for number, endpoint in enumerate(endpoints):
+            events.hosts[str(number)] = {"file": "/l", "mirrors": [], "endpoint": endpoint}
+
+    monkeypatch.setattr(bundle, "run_playbook", run)
+    with pytest.raises(FleetError, match=r"several hubs .https://a, https://b.") if refused else nullcontext():
+        assert bundle.ask_source(tmp_path).endpoint == "https://a"
 
 
 def test_an_older_locks_files_are_removed(world: World) -> None:

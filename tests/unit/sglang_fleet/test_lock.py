@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -175,6 +175,14 @@ def test_a_revision_of_the_operators_own(world: World) -> None:
         world.made(world.wanted(), world.wanted(extra_args={"revision": "3" * 40}))
 
 
+def test_hosts_of_several_hubs(world: World) -> None:
+    """The token of one is not for another."""
+    other = replace(world.wanted(), endpoint="https://hub.example.org")
+    with pytest.raises(FleetError, match=r"several hubs .*https://hub\.example\.org.*: choose hosts of one"):
+        world.made(world.wanted(), other)
+    assert world.hub.requests == []
+
+
 def test_an_image_by_its_digest(world: World) -> None:
     digest = world.registry.tags["v0.5.9"]
     reference = f"{world.registry.host.replace('127.0.0.1', 'localhost')}/lmsysorg/sglang:v0.5.9@{digest}"
@@ -253,7 +261,10 @@ def run(*words: str) -> Result:
 
 def test_from_the_inventory_to_a_plan(inventory: Path, world: World) -> None:
     done = run("-i", str(inventory), "--cached")
-    assert (done.exit_code, done.stderr) == (0, f"{world.file} is written\n")
+    assert (done.exit_code, done.stderr) == (
+        0,
+        f"{world.file} is written; servers that run without a lock start anew once, as sglang-fleet plan shows\n",
+    )
     assert f"+    revision: '{'1' * 40}'" in done.stdout
 
     # Ansible reads the folder, and takes nothing of the lock for a group.

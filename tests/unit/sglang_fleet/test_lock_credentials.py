@@ -55,6 +55,12 @@ def helper(folder: Path, said: str) -> None:
         ({"credsStore": "mine"}, "r:5000", "r:5000"),
         ({"credHelpers": {"r:5000": "mine"}}, "r:5000", "r:5000"),
         ({"credsStore": "mine"}, "registry-1.docker.io", "https://index.docker.io/v1/"),
+        # As Docker itself writes it.
+        (
+            {"credHelpers": {"https://index.docker.io/v1/": "mine"}},
+            "registry-1.docker.io",
+            "https://index.docker.io/v1/",
+        ),
     ],
 )
 def test_a_helper(

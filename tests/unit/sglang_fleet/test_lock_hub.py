@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from sglang_fleet.lock_hub import Hub, HubError, git_blob_id, needed
+from sglang_fleet.lock import HUB
+from sglang_fleet.lock_hub import Hub, HubError, git_blob_id, needed, token_for
 from tests.unit.sglang_fleet.lock_standins import Answer, HubStandin
 
 MODEL = HubStandin.repository
@@ -100,13 +101,27 @@ def test_bytes_that_are_not_the_hubs(standin: HubStandin) -> None:
 def test_the_token(standin: HubStandin) -> None:
     standin.token = "hf_s3cr3t"
     assert Hub(standin.url, "hf_s3cr3t").entry(MODEL)
-    for token, wanted in (("hf_wr0ng", "fleet_hf_token"), (None, "a token (fleet_hf_token, or `hf auth login`)")):
+    for token, wanted in (("hf_wr0ng", "fleet_hf_token"), (None, "a token (fleet_hf_token)")):
         with pytest.raises(HubError) as caught:
             Hub(standin.url, token).entry(MODEL)
         assert (
             str(caught.value)
             == f"{standin.url} has no {MODEL}, or does not show it without {wanted} that may see it (HTTP 401)"
         )
+
+
+def test_the_users_own_login_is_for_hugging_face_alone(standin: HubStandin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_mine")
+    assert [token_for(where, None) for where in (HUB, f"{HUB}/", standin.url)] == ["hf_mine", "hf_mine", None]
+    assert token_for(HUB, "hf_ours") == token_for(standin.url, "hf_ours") == "hf_ours"
+    Hub(standin.url).entry(MODEL)
+    assert not [request for request in standin.requests if "Authorization" in request.headers]
+    monkeypatch.setattr("sglang_fleet.lock_hub.HUB", standin.url)
+    standin.token = "hf_mine"
+    assert Hub(standin.url).entry(MODEL)
+    standin.token = "hf_other"
+    with pytest.raises(HubError, match=r"without a token \(fleet_hf_token, or `hf auth login`\) that may see it"):
+        Hub(standin.url).entry(MODEL)
 
 
 def test_a_gated_model(standin: HubStandin) -> None:
@@ -132,6 +147,12 @@ def test_a_busy_hub_is_asked_again(standin: HubStandin, waits: list[float]) -> N
     standin.busy = [Answer(429, headers={"Retry-After": "7"}), Answer(502), Answer(500)]
     assert Hub(standin.url).revision(MODEL)
     assert waits == [7.0, 4.0, 8.0]
+
+
+def test_a_hubs_own_rate_limit(standin: HubStandin, waits: list[float]) -> None:
+    standin.busy = [Answer(429, headers={"RateLimit": '"api";r=0;t=280'}), Answer(429)]
+    assert Hub(standin.url).revision(MODEL)
+    assert waits == [280.0, 4.0]
 
 
 def test_a_hub_that_stays_busy(standin: HubStandin, waits: list[float]) -> None:

@@ -201,6 +201,25 @@ def test_a_busy_registry_is_asked_again(registry: Registry, waits: list[float]) 
     assert waits == [7.0, 4.0]
 
 
+def test_who_gives_tokens_is_asked_again(registry: Registry, waits: list[float]) -> None:
+    registry.login, registry.tags["v1"] = SECRET, registry.manifest()[0]
+    registry.token_answers = [Answer(429, headers={"RateLimit": '"pull";r=0;t=9'}), Answer(502)]
+    assert asked(registry, secret=SECRET)
+    assert waits == [9.0, 4.0]
+
+
+@pytest.mark.parametrize("body", [b"<html>Sign in</html>", b"[]", b"{}"])
+def test_a_token_that_is_none_has_the_next_registry_asked(registry: Registry, body: bytes) -> None:
+    mirror = Registry()
+    mirror.login, mirror.token_answers = SECRET, [Answer(200, body)]
+    registry.tags["v1"] = manifest = registry.manifest()[0]
+    with mirror.serving():
+        assert Registries().digest("lmsysorg/sglang:v1", [mirror.url, registry.url]) == manifest
+        mirror.token_answers = [Answer(200, body)]
+        with pytest.raises(RegistryError, match=f"{mirror.url}/token was asked for a token, and what it gives is none"):
+            asked(mirror)
+
+
 def test_a_registry_that_stays_busy(registry: Registry, waits: list[float]) -> None:
     registry.busy = [Answer(429, headers={"Retry-After": "9999"})] * 3
     with pytest.raises(RegistryError, match="too many requests from here"):

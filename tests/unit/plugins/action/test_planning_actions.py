@@ -216,6 +216,7 @@ def test_the_lock_file_beside_the_inventory(play: t.Callable[..., Run], tmp_path
         [
             planned("other", fleet_layout="2x4"),
             planned("wrong", fleet_lock_file="wrong.lock.yml"),
+            planned("absent", fleet_lock_file="prod.lock.yml"),
             planned("without", fleet_lock_file="", fleet_layout="2x4"),
             {"name": "without a lock", "ansible.builtin.debug": {"msg": "{{ ansible_facts.fleet_plan.lock is none }}"}},
             {"name": "mapping", "sglang.fleet.launch_plan": {"gpu": "H200:8", "lock": lock, "weights": "server"}},
@@ -223,9 +224,96 @@ def test_the_lock_file_beside_the_inventory(play: t.Callable[..., Run], tmp_path
     )
     assert "layout 2x4, locked 1x8" in done.result("other failed")["msg"]
     assert "the lock wrong.lock.yml is not right" in done.result("wrong failed")["msg"]
+    assert "there is no lock prod.lock.yml: correct fleet_lock_file" in done.result("absent failed")["msg"]
     given = done.result("mapping")["ansible_facts"]["fleet_plan"]["lock"]
     assert (given["sha256"], given["weights"]) == (lock_digest(lock), None)
     assert done.result("without a lock")["msg"] is True
+
+
+def of_role(role: str, name: str) -> t.Any:
+    return yaml.safe_load((ROLES / role / name).read_text("utf-8"))
+
+
+LOCKED = {"repository": "MiniMaxAI/MiniMax-M2.7", "revision": "a" * 40}
+
+
+@pytest.mark.parametrize(("weights", "token"), [(LOCKED, ""), (None, "hf_x")])
+def test_servers_on_locked_weights_get_no_token(
+    play: t.Callable[..., Run], weights: dict[str, str] | None, token: str
+) -> None:
+    """Nor does another token start servers anew, whatever they are on."""
+    for name in ("before-start", "without-keys", "sglang@.service"):
+        assert (ROLES / "sglang_server/files" / name).is_file()
+    show = "{{ [__sglang_server_secrets.hf_token | default(''), __sglang_server_shared_paths | join(' ')] }}"
+    done = play(
+        [
+            {"ansible.builtin.include_vars": {"file": str(ROLES / "sglang_server/vars/main.yml")}},
+            {"name": "shown", "ansible.builtin.debug": {"msg": show}},
+        ],
+        {
+            "sglang_server_plan": {"lock": {"weights": weights}},
+            "sglang_server_hf_token": "hf_x",
+            "sglang_server_api_key": "",
+        },
+    )
+    given, shared = done.result("shown")["msg"]
+    assert given == token
+    assert "hf_token" not in shared
+
+
+@pytest.mark.parametrize(
+    ("weights", "found", "refused"),
+    [
+        (LOCKED, {}, True),
+        (LOCKED, {"complete": False, "revision": "a" * 40}, True),
+        (LOCKED, {"complete": True, "revision": "b" * 40}, True),
+        (LOCKED, {"complete": True, "revision": "a" * 40}, False),
+        (None, {}, False),
+    ],
+)
+def test_no_server_is_configured_without_its_locked_weights(
+    play: t.Callable[..., Run], weights: dict[str, str] | None, found: dict[str, t.Any], refused: bool
+) -> None:
+    [task] = [one for one in of_role("sglang_server", "tasks/main.yml") if "locked weights" in one["name"]]
+    tasks = [
+        {"ansible.builtin.include_vars": {"file": str(ROLES / "sglang_server/vars/main.yml")}},
+        {"ansible.builtin.set_fact": {"fleet_weights": found, "cacheable": True}},
+        task,
+    ]
+    plan = {"sglang_server_plan": {"lock": {"weights": weights}}, "sglang_server_weights_dir": "/w"}
+    done = play(tasks, plan)
+    assert (done.rc != 0) is refused, done.text
+    if refused:
+        assert "has not found them whole in /w" in done.result(task["name"])["msg"]
+    assert play(tasks, plan, check=True).rc == 0, "in check mode they are yet to come"
+
+
+def test_a_tag_brings_along_what_it_needs() -> None:
+    """Weights are fetched in the image, and a server's configuration names both."""
+    tags = {
+        role: [set(task["tags"]) for task in of_role(role, "tasks/main.yml")]
+        for role in ("sglang_image", "sglang_patch", "model_weights", "sglang_server")
+    }
+    of_server, of_weights = set.union(*tags["sglang_server"]), set.union(*tags["model_weights"])
+    assert all(of_server <= those for those in tags["model_weights"])
+    assert all(of_weights <= those for role in ("sglang_image", "sglang_patch") for those in tags[role])
+    applied = [
+        set(task["ansible.builtin.include_tasks"]["apply"]["tags"])
+        for task in of_role("model_weights", "tasks/main.yml")
+    ]
+    assert applied == tags["model_weights"]
+
+
+@pytest.mark.parametrize(
+    ("role", "image", "refused"), [("seed", "", True), ("seed", "sha256:a", False), ("none", "", False)]
+)
+def test_weights_are_not_fetched_in_no_image(play: t.Callable[..., Run], role: str, image: str, refused: bool) -> None:
+    [task] = [one for one in of_role("model_weights", "tasks/locked.yml") if "without the image" in one["name"]]
+    done = play(
+        [{"ansible.builtin.set_fact": {"fleet_weights_plan": {"role": role}, "cacheable": True}}, task],
+        {"model_weights_image": image},
+    )
+    assert (done.rc != 0) is refused, done.text
 
 
 def test_roles_on_a_host_without_a_gpu(play: t.Callable[..., Run]) -> None:

@@ -5,9 +5,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
 
 from ansible_collections.sglang.fleet.plugins.action import weights_transfer
 from ansible_collections.sglang.fleet.plugins.action.weights_plan import facts_of_hosts
@@ -15,7 +19,8 @@ from ansible_collections.sglang.fleet.plugins.action.weights_plan import facts_o
 
 def test_facts_of_hosts() -> None:
     variables = {
-        "ansible_play_hosts": ["a", "b", "c"],
+        "ansible_play_hosts": ["gone", "a", "b", "c"],
+        "ansible_play_batch": ["a", "b", "c"],
         "hostvars": {
             "a": {"ansible_facts": {"fleet_weights": {"x": 1}, "fleet_weights_marks": {"a": "m"}}},
             "b": {"ansible_facts": {"fleet_weights": {"x": 2}}},
@@ -88,3 +93,27 @@ def test_damage_that_was_told_before() -> None:
     facts = {"fleet_weights": {"damaged": DAMAGED}}
     assert weights_transfer.known_damage({"ansible_facts": facts}) == {"f1", "f2"}
     assert weights_transfer.known_damage({}) == set()
+
+
+def test_host_that_had_to_ask_the_hub_itself_says_so() -> None:
+    told = {
+        "state": "done",
+        "fell_back": "no host of the run gave anything for 90 s: asking hub (tried: http://a:30090)",
+    }
+    [warning] = weights_transfer.ended({"progress": told})["warnings"]
+    assert "(tried: http://a:30090). The hosts must reach one another there by TCP" in warning
+    assert "fleet_weights_share to false" in warning
+
+
+def test_line_lost_while_the_module_looks_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    action: Any = object.__new__(weights_transfer.ActionModule)
+    action._task = SimpleNamespace(args={"state": "watched"}, check_mode=False)
+    action._display = action._connection = Mock()
+    action.look = lambda: {"state": "done", "updated": 1.0}
+    action._execute_module = Mock(
+        side_effect=[AnsibleConnectionFailure("gone"), {"running": False, "progress": {"state": "done"}}]
+    )
+    monkeypatch.setattr(ActionBase, "run", lambda *_words: {})
+    monkeypatch.setattr(weights_transfer, "EVERY", 0)
+    assert "failed" not in action.run(None, {"inventory_hostname": "a"})
+    assert action._execute_module.call_count == 2

@@ -52,6 +52,10 @@ def answering(*result: Result) -> tuple[Docker, list[list[str]]]:
             "registry",
         ),
         ("toomanyrequests: You have reached your unauthenticated pull rate limit.", "registry"),
+        ("Error response from daemon: unauthorized: authentication required", "image_absent"),
+        ('Error response from daemon: Head "https://ghcr.io/v2/a/b/manifests/1": denied: denied', "image_absent"),
+        ("denied: requested access to the resource is denied", "image_absent"),
+        ("open /var/lib/docker/x: permission denied", "other"),
         ("write /var/lib/docker/tmp/GetImageBlob1: no space left on device", "space"),
         ("Error response from daemon: something new", "other"),
     ],
@@ -65,6 +69,12 @@ def test_an_error_says_what_to_do() -> None:
         "docker info: Cannot connect to the Docker daemon at unix:///var/run/docker.sock. The Docker engine does not"
         " run; start it with `systemctl start docker` and look at `journalctl -u docker`."
     ).replace("sock. The", "sock.. The")
+
+
+def test_a_rate_limit_is_no_registry_that_does_not_answer() -> None:
+    said = str(explain("pull x", "toomanyrequests: You have reached your unauthenticated pull rate limit."))
+    assert "`docker login` as root on the node" in said
+    assert "did not answer" not in said
 
 
 def test_info_reads_the_errors_of_a_client_that_exits_0() -> None:

@@ -537,4 +537,6 @@ def test_dkms_comes_from_epel_ahead_of_the_driver() -> None:
     assert plan(host("ol-9.6"))["before"] == ["oracle-epel-release-el9"]
     assert plan(host("rhel-9.6"))["before"] == []
     assert plan(host())["before"] == []
-    assert "epel-release-latest-9.noarch.rpm" in refusal(host("rhel-9.6", packages={}))
+    found = plan(host("rhel-9.6", packages={}))
+    assert found["before"] == ["dkms"]  # a mirror may have it
+    assert "epel-release-latest-9.noarch.rpm" in found["notes"][0]

@@ -431,7 +431,7 @@ def test_installed_and_not_yet_loaded() -> None:
 
 
 def test_done() -> None:
-    done = {"nvidia_driver": {"configured": True}}
+    done = {"nvidia_driver": {"configured": True, "packages": INSTALLED}}
     found = plan(host(loaded="580.95.05", packages=INSTALLED, held=HELD, records=done))
     assert (found["action"], found["hold"], found["reboot_reasons"]) == ("none", HELD, [])
 
@@ -499,10 +499,15 @@ def test_fabric_manager_comes_alone_at_the_version_of_a_driver_that_stays(
     assert found["packages"] == [{"name": name, "version": "580.95.05-*", "group": "nvidia"}]
     assert (found["remove"], found["downgrade"], found["reboot_reasons"]) == (remove, downgrade, [])
     assert found["services"] == ["nvidia-fabricmanager.service"]
-    # Both are held, else one moves without the other.
-    assert set(found["hold"]) == {name, *HELD}
+    # The driver is the operator's: what is held and locked is Fabric Manager alone.
+    assert found["hold"] == [name]
     [repository] = found["repositories"]
-    assert [pin["version"] for pin in repository.get("pins", [])] == ([] if system == "el-9" else ["580.95.05-*"])
+    pins = [(pin["packages"], pin["version"]) for pin in repository.get("pins", [])]
+    assert pins == ([] if system == "el-9" else [(name, "580.95.05-*")])
+    # In one that this role installed both are held, else one moves without the other.
+    ours = plan({**node, "records": {"nvidia_driver": {"configured": True, "held": HELD}}})
+    assert set(ours["hold"]) == {name, *HELD}
+    assert [pin["packages"] != name for pin in ours["repositories"][0].get("pins", [])] == [True] * len(pins)
     assert (found["files"], found["headers"], found["before"]) == ([], [], [])
     mended = {**node, "packages": {**INSTALLED, name: "580.95.05-1"}}
     assert plan(mended)["action"] == "none"
@@ -520,13 +525,66 @@ def test_fabric_manager_that_no_package_brought_is_noted() -> None:
 
 
 def test_what_nvlink_5_lacks_is_mended() -> None:
-    packages = {**INSTALLED, "nvidia-fabricmanager-580": "580.95.05-1", "infiniband-diags": "44"}
+    packages = {**INSTALLED, "nvidia-fabricmanager-580": "580.95.05-1"}
     node = host(loaded="580.95.05", packages=packages, nvswitches=0)
     found = plan(node, model="B200")
     assert "but nvlsm, which NVLink 5 needs, is missing" in found["reason"]
-    assert "nvlsm" in names(found)
+    assert names(found) == ["nvlsm", "infiniband-diags"]
+    # Nothing that a server would feel: neither modules nor Fabric Manager, and nothing to lock.
+    assert (found["modules"], found["services"], found["hold"]) == (None, [], [])
+    assert found["repositories"][0]["pins"] == []
     assert found["files"][-1]["path"] == "/etc/modules-load.d/nvidia-fleet.conf"
     assert plan({**node, "packages": {**packages, "nvlsm": "1"}}, model="B200")["action"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("system", "packages", "record", "wishes"),
+    [
+        # A .run file's driver, whose headers were mended.
+        ("debian-12", {}, {"packages": {f"linux-headers-{KERNEL}": "6.1"}}, {}),
+        # Of a system whose key the catalogue lacks.
+        ("el-10", {"kmod-nvidia-open-dkms": "3:580.95.05-1.el10"}, {"packages": {"kernel-devel": "6.12"}}, {}),
+        # An operator's proprietary modules.
+        ("ubuntu-24.04", {"nvidia-dkms-580": "580.95.05-0ubuntu1"}, {"packages": {"linux-headers-x": "6.8"}}, {}),
+        ("debian-12", INSTALLED, {"held": ["nvidia-fabricmanager-580"]}, {"source": "distribution"}),
+        ("debian-12", INSTALLED, {"configuration": ["/etc/modprobe.d/nvidia-fleet.conf"]}, {}),
+    ],
+)
+def test_a_mend_that_broke_off_is_no_installation_of_ours(
+    system: str, packages: Plan, record: Plan, wishes: Plan
+) -> None:
+    node = host(system, loaded="580.95.05", nvswitches=0, packages=packages, records={"nvidia_driver": record})
+    found = plan(node, **wishes)
+    assert (found["action"], found["remove"]) == ("none", [])
+    # One whose modules this role installed, or took over by holding them, is brought to its end.
+    if system == "debian-12":
+        for ours in ({"packages": {"nvidia-kernel-open-dkms": "1"}}, {"held": ["nvidia-kernel-open-dkms"]}):
+            again = {**node, "packages": INSTALLED, "records": {"nvidia_driver": ours}}
+            assert "did not come to its end" in plan(again)["reason"]
+
+
+def test_system_that_the_catalogue_lacks_is_told_and_not_refused() -> None:
+    kernel = "6.14.0-15-generic"
+    packages = {"nvidia-dkms-580-open": "580.95.05-1", "linux-image-6.14.0-36-generic": "6.14.0-36.36"}
+    node = host(
+        "ubuntu-25.04",
+        loaded="580.95.05",
+        kernel=kernel,
+        packages=packages,
+        nvswitches=0,
+        dkms=[built("580.95.05", kernel)],
+    )
+    found = plan(node)
+    assert (found["action"], len(found["notes"])) == ("none", 1)
+    assert "install its headers, and DKMS builds it" in found["notes"][0]
+    found = plan({**node, "nvswitches": 4, "fabric_manager": None})
+    assert found["action"] == "none"
+    assert "Fabric Manager is missing: on ubuntu-25.04 this role mends no driver" in found["notes"][-1]
+
+
+def test_mend_where_the_distribution_has_no_driver() -> None:
+    node = host("el-9", loaded="580.95.05", packages=INSTALLED, fabric_manager=None)
+    assert names(plan(node, source="distribution")) == ["nvidia-fabricmanager"]
 
 
 def test_nouveau_is_kept_away_from_a_driver_that_stays() -> None:
@@ -563,7 +621,16 @@ def test_the_kernel_that_the_reboot_brings_is_built_for() -> None:
     images = {f"linux-image-{kernel}": "6.1.1-1" for kernel in (OLD_KERNEL, KERNEL, NEW_KERNEL, "6.9.0-1-amd64")}
     found = plan(host(packages=images, headers=True))
     assert (found["kernels"], found["headers"]) == ([KERNEL, NEW_KERNEL], [f"linux-headers-{NEW_KERNEL}"])
+    [note] = found["notes"]
+    assert note.startswith(f"the modules are built for {NEW_KERNEL} too")
+    assert f"nvidia_driver_kernel: {KERNEL} builds for the running one alone" in note
     assert plan(host(packages=images, headers=True), kernel=KERNEL)["kernels"] == [KERNEL]
+    assert plan(host(packages=images, headers=True), kernel=KERNEL)["notes"] == []
+    backports = {"linux-image-6.12.9+bpo-amd64": "1", "linux-image-6.12.48+deb13-amd64": "1"}
+    assert plan(host(kernel="6.1.0-40-amd64", packages=backports))["kernels"][1:] == ["6.12.48+deb13-amd64"]
+    assert plan(host(kernel="6.12.9+bpo-amd64", packages={**backports, **images}))["kernels"][1:] == [
+        "6.12.48+deb13-amd64"
+    ]
     el = host("el-9", kernel="5.14.0-427.el9.x86_64", packages={"kernel-core": "5.14.0-503.el9"})
     assert plan(el)["kernels"] == ["5.14.0-427.el9.x86_64", "5.14.0-503.el9.x86_64"]
     # One that runs is not touched for it: the operator is told.
@@ -609,8 +676,11 @@ def test_epel_where_dkms_is_missing(os: str, packages: dict[str, str], wanted: l
 
 
 def test_rhel_without_epel_is_told_how_to_enable_it() -> None:
+    """Not refused: Satellite or a mirror may have dkms."""
     node = host("el-9")
-    said = refusal({**node, "os": {**node["os"], "id": "rhel"}})
+    found = plan({**node, "os": {**node["os"], "id": "rhel"}})
+    assert found["before"] == ["dkms"]
+    [said] = found["notes"]
     assert "codeready-builder-for-rhel-9-x86_64-rpms" in said
     assert "epel-release-latest-9.noarch.rpm" in said
 

@@ -70,8 +70,12 @@ def test_dpkg_packages_that_matter_and_all_that_are_held() -> None:
 
 
 def test_rpm_packages() -> None:
-    text = "bash\t5.1.8-9.el9\nkernel-core\t5.14.0-1.el9\nkernel-core\t5.14.0-2.el9\nnvidia-driver\t3:580.95.05-1.el9\nbad\n"
-    assert rpm_packages(text) == {"kernel-core": "5.14.0-2.el9", "nvidia-driver": "3:580.95.05-1.el9"}
+    assert set(rpm_packages("oracle-epel-release-el9\t1.0-10\nepel-release\t9-7\n")) == {
+        "oracle-epel-release-el9",
+        "epel-release",
+    }
+    text = "bash\t5.1.8-9.el9\nkernel-core\t5.14.0-10.el9\nkernel-core\t5.14.0-9.el9\nnvidia-driver\t3:580.95.05-1.el9\nbad\n"
+    assert rpm_packages(text) == {"kernel-core": "5.14.0-10.el9", "nvidia-driver": "3:580.95.05-1.el9"}
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -247,13 +247,26 @@ def test_apts_other_locks_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     assert (len(host.asked), waited) == (3, [5, 5])
 
 
-def test_lock_that_stays_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[float] = []
-    monkeypatch.setattr("time.sleep", waited.append)
-    found = manager(Apt, Host({**APT, "apt-get update": (100, LISTS_LOCKED)}))
+@pytest.mark.parametrize(("seconds", "calls"), [(0.0, 61), (100.0, 3), (400.0, 1)])
+def test_lock_that_stays_is_waited_for_by_the_clock_and_named(
+    seconds: float, calls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the command itself takes to say so: all of it is five minutes."""
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("time.sleep", lambda pause: clock.append(clock.pop() + pause))
+    host = Host({**APT, "apt-get update": (100, LISTS_LOCKED)})
+    found, asked = manager(Apt, host), host.asked
+
+    def run(command: Sequence[str]) -> tuple[int, str, str]:
+        clock.append(clock.pop() + seconds)
+        return host.run(command)
+
+    found.run = run
     with pytest.raises(PackageError, match=r"held by process 1881.*Wait for it"):
         found.update()
-    assert sum(waited) == 300
+    assert len(asked) == calls
+    assert "DPkg::Lock::Timeout" not in asked[0]
 
 
 EXPIRED = "W: GPG error: http://mirror/x InRelease: the following signatures were invalid: EXPKEYSIG DDCAE044F796ECB0"

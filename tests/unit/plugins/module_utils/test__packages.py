@@ -272,6 +272,14 @@ def test_apt_sizes() -> None:
             ("401  Unauthorized", "does not let this host in", "/etc/apt/auth.conf.d/"),
         ),
         (
+            "E: The repository 'http://x ./ Release' is not signed.\nE: Failed to fetch http://x/InRelease  403  Forbidden",
+            ("403  Forbidden", "does not let this host in"),
+        ),
+        (
+            "E: Failed to fetch http://x/InRelease  404  Not Found [IP: 1]\nE: The repository 'http://x ./' is not signed.",
+            ("404  Not Found", "no such path"),
+        ),
+        (
             "E: Failed to fetch http://x/InRelease  407  Proxy Authentication Required",
             ("a proxy's in apt's or dnf's own",),
         ),

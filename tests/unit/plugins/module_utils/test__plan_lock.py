@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import typing as t
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,11 @@ def test_a_lock_without_the_weights_is_told_of() -> None:
             "starts: run sglang-fleet lock, or set fleet_weights to server",
         )
     ]
+
+
+def test_a_folder_is_nobodys_to_lock() -> None:
+    bare = replace(plan(), model_path="/models/MiniMax-M2.7")
+    assert held(bare, lock(bare, {})).warnings == bare.warnings
 
 
 @pytest.mark.parametrize(

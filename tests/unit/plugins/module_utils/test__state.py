@@ -83,7 +83,15 @@ WEIGHTS = {"repository": "MiniMaxAI/MiniMax-M2.7", "revision": "a" * 40, "bytes"
 def test_the_state_says_what_was_locked(weights: dict[str, Any] | None, revision: str | None) -> None:
     lock = {"sha256": "c" * 64, "image": {"digest": "sha256:dd", "ids": ["sha256:aa"]}, "weights": weights}
     state = applied_state({**PLAN, "lock": lock}, IMAGE, ["health"])
-    assert state["lock"] == {"sha256": "c" * 64, "image_digest": "sha256:dd", "revision": revision}
+    assert (state["lock"]["image_digest"], state["lock"]["revision"]) == ("sha256:dd", revision)
+
+    def named(**change: Any) -> Any:
+        return applied_state({**PLAN, "lock": {**lock, **change}}, IMAGE, ["health"])["lock"]["sha256"]
+
+    # Other hosts' part of the file is no other lock of this one; its own image or weights are.
+    assert named(sha256="e" * 64) == state["lock"]["sha256"]
+    assert named(image={"digest": "sha256:ee", "ids": []}) != state["lock"]["sha256"]
+    assert named(weights={**WEIGHTS, "revision": "b" * 40}) != state["lock"]["sha256"]
 
 
 @pytest.mark.parametrize("more", [{}, {"lock": None}])

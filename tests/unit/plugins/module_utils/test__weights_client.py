@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._weights_client import backoff, parallel
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_client import Item, Transfer, backoff, parallel
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import FetchError
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_scout import stalled_for
 from tests.unit.plugins.module_utils.weights_hub import FILES, REPOSITORY, REVISION, Hub, serving
 from tests.unit.plugins.module_utils.weights_run import Host
@@ -226,6 +227,7 @@ def test_another_host_takes_the_place_of_a_seed_that_fell_silent(make: Callable[
     _dead, two = together(make, "a", "b")
     told = two.fetch()
     assert (told["state"], told["from_hub"]) == ("done", TOTAL)
+    assert told["fell_back"].endswith(f"(tried: {_dead.url})")
     assert "no host of the run gave anything" in (two.folder / "_weights_client.log").read_text()
 
 
@@ -235,7 +237,7 @@ def test_host_that_may_not_ask_gives_up_and_says_whom_it_asked(make: Callable[[s
     two.write(asks_source=False, fallback=False, peers=[{"host": "a", "url": one.url}], stall_seconds=0.2)
     told = two.fetch()
     assert told["state"] == "failed"
-    assert f"none answers; asked: {one.url}" in told["error"]
+    assert f"none answers; asked: {one.url}). The hosts must reach one another there by TCP" in told["error"]
 
 
 @SLOW
@@ -338,3 +340,39 @@ def test_stalled(first: dict[str, Any], second: dict[str, Any], silent: float) -
     seen: dict[str, Any] = {}
     assert stalled_for(first, seen, 100.0) == 0.0
     assert stalled_for(second, seen, 110.0) == silent
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------------
+
+
+def test_later_run_makes_a_transfer_the_seed(make: Callable[[str], Host]) -> None:
+    host = make("a")
+    host.write(asks_source=False)
+    transfer = Transfer(str(host.job), str(host.state))
+    for told, asks in ((False, False), (True, True), (False, True)):  # one that asks goes on asking
+        host.write(asks_source=told)
+        transfer.reload()
+        assert transfer.asks_source is asks
+
+
+def test_file_that_a_bundle_did_not_bring(make: Callable[[str], Host]) -> None:
+    host = make("a")
+    transfer = Transfer(str(host.job), str(host.state))
+    origin = {"kind": "folder", "place": "incoming", "at": transfer.layout.incoming}
+    result = {"outcome": "refused", "text": "incoming does not have x", "got": 0}
+    with pytest.raises(FetchError, match="incoming does not have x: the next run sends it from the bundle"):
+        transfer.trouble(Item(transfer.files[0], False), origin, result, 0.0)
+
+
+def test_peers_are_asked_without_a_proxy(make: Callable[[str], Host], hub: Hub) -> None:
+    """Docker gives containers the proxies of root's ~/.docker/config.json."""
+    one, two = together(make, "a", "b")
+    one.fetch()
+    one.serve()
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        two.env[name] = "http://127.0.0.1:9"
+    for name in ("NO_PROXY", "no_proxy"):
+        two.env.pop(name, None)
+    two.write(asks_source=False, fallback=False, peers=[{"host": "a", "url": one.url}], stall_seconds=1)
+    told = two.fetch()
+    assert (told["error"], told["from_peers"]) == ("", TOTAL)

@@ -129,6 +129,15 @@ def test_hub_that_refuses(
     assert (raised.value.kind, raised.value.after) == (kind, after)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_signed_address_that_ran_out_is_asked_for_again(layout: Layout, hub: Hub, status: int) -> None:
+    hub.faults = [{"match": "^/cdn/", "times": 1, "status": status}]
+    with pytest.raises(fetch.FetchError, match=f"127.0.0.2:.*, to which hub sends.*HTTP {status}") as raised:
+        from_hub(layout, hub)
+    assert raised.value.kind == "again"
+    assert from_hub(layout, hub)["got"] == SHARD_SIZE
+
+
 def test_hub_that_is_not_there(layout: Layout, hub: Hub) -> None:
     hub.endpoint = "http://127.0.0.1:9"
     with pytest.raises(fetch.FetchError, match="hub: ") as raised:

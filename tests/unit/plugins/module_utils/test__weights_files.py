@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
     Layout,
     Wanted,
     bytes_needed,
+    disk_problem,
     hashed,
     header_problem,
     link_in,
@@ -226,3 +229,36 @@ def test_link_in_replaces_what_is_there(layout: Layout) -> None:
     shard(layout).write_bytes(b"old")
     link_in(layout, wanted)
     assert shard(layout).read_bytes() == FILES[SHARD]
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.EACCES])
+@pytest.mark.parametrize("what", ["stat", "open"])
+def test_file_that_cannot_be_read_is_no_damage(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, number: int, what: str
+) -> None:
+    real: Any = {"stat": os.stat, "open": open}[what]
+
+    def failing(path: Any, *words: Any, **more: Any) -> Any:
+        if str(path).endswith(SHARD):
+            raise OSError(number, os.strerror(number), path)
+        return real(path, *words, **more)
+
+    monkeypatch.setattr("os.stat" if what == "stat" else "builtins.open", failing)
+    with pytest.raises(OSError, match=r"cannot be read .*, and nothing was removed: see to the disk") as raised:
+        survey(layout, wanted_files(entries()))
+    assert str(raised.value.filename).endswith(SHARD)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, "No space left on device: /w/x"),
+        (
+            errno.EROFS,
+            "Read-only file system: /w/x. Root of the host must be able to write to /w, .* fleet_weights to server",
+        ),
+        (errno.EACCES, "Permission denied: /w/x. Root of the host .* .without root_squash"),
+    ],
+)
+def test_folder_that_cannot_be_written_to(number: int, said: str) -> None:
+    assert re.match(said, disk_problem(OSError(number, os.strerror(number), "/w/x"), "/w"))

@@ -120,3 +120,13 @@ def test_folder_is_mounted_for_the_client() -> None:
     assert "--mount=type=bind,src=/srv/m,dst=/source,readonly" in words
     inside = job_of.client_command("img", "/w", job_of.source_of("/w/.sglang-fleet/incoming", ""), "l")
     assert not any("dst=/source" in word for word in inside)
+
+
+@pytest.mark.parametrize(
+    ("address", "listens"),
+    [("10.0.0.1", "10.0.0.1"), ("fd00::1", "fd00::1"), ("[fd00::1]", "fd00::1"), ("node-01", ""), ("", "")],
+)
+def test_server_listens_on_the_address_that_it_offers(address: str, listens: str) -> None:
+    assert job_of.listening(address) == listens
+    words = job_of.peer_command("img", "/w", 30090, "l", listens)
+    assert words[-2 if listens else -1 :] == ["30090", listens][: 2 if listens else 1]

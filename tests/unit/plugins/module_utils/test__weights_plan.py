@@ -184,6 +184,24 @@ def test_what_next(options: dict[str, Any], others: dict[str, dict[str, Any]], s
     assert what_next(decide("a", hosts), hosts["a"], "the hub") == said
 
 
+@pytest.mark.parametrize(
+    ("kind", "others", "unmarked", "said"),
+    [
+        ("nfs4", {"b": {}}, True, ", or wait for a host that shares the folder (nfs4)"),
+        ("nfs4", {"b": {}}, False, ""),
+        ("nfs4", {}, True, ""),
+        ("xfs", {"b": {}}, True, ""),
+    ],
+)
+def test_shared_folder_that_check_mode_cannot_tell(
+    kind: str, others: dict[str, dict[str, Any]], unmarked: bool, said: str
+) -> None:
+    hosts = {"a": host("a"), **{name: host(name, **more) for name, more in others.items()}}
+    hosts["a"]["filesystem"]["type"] = kind
+    text = what_next(decide("a", hosts), hosts["a"], "the hub", unmarked)
+    assert text == f"fetch 4 of 4 files (40.0 GB) from the hub{said}"
+
+
 def test_words_for_damage() -> None:
     facts = host("a", 1, damaged=1, unverified=1)
     assert bad_files(facts) == ["d0: size is 1, locked 2"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +59,10 @@ def test_what_came_is_roots(tmp_path: Path, owner: list[tuple[str, int, int]]) -
 
 def test_the_folders_are_the_senders_alone(tmp_path: Path, owner: list[tuple[str, int, int]]) -> None:
     folder = tmp_path / "incoming"
-    prepare(str(folder), [wanted("a"), wanted("sub/deep/b")], 1000)
+    prepare(str(folder), [wanted("a"), wanted("sub/deep/b")], 54321)
     made = [folder, folder / "sub", folder / "sub" / "deep"]
     assert all(path.is_dir() and path.stat().st_mode & 0o777 == 0o700 for path in made)
-    assert {path for path, user, _group in owner if user == 1000} == {str(path) for path in made}
+    assert {path for path, user, _group in owner if user == 54321} == {str(path) for path in made}
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,30 @@ def test_the_folders_are_the_senders_alone(tmp_path: Path, owner: list[tuple[str
 )
 def test_paths_stay_below_the_folder(path: str, right: bool) -> None:
     assert (path_problem(path) is None) is right
+
+
+def test_folders_above_are_open_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        prepare(str(tmp_path / "x/y/incoming"), [wanted("a")], 0)
+    finally:
+        os.umask(before)
+    assert [(tmp_path / name).stat().st_mode & 0o777 for name in ("x", "x/y", "x/y/incoming")] == [0o755, 0o755, 0o700]
+
+
+def test_folder_that_the_sender_cannot_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of `test -x` as that user, which only root may do."""
+    shut = str(tmp_path / "shut")
+    asked: list[tuple[str, int]] = []
+
+    def run(words: list[str], *, user: int, **_more: Any) -> Any:
+        asked.append((words[2], user))
+        return subprocess.CompletedProcess(words, int(words[2] == shut))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    uid = next(user.pw_uid for user in pwd.getpwall() if user.pw_uid)
+    with pytest.raises(PermissionError, match=rf"{shut} lets no other user through .*\(uid {uid}\): chmod o\+x {shut}"):
+        prepare(f"{shut}/incoming", [wanted("a")], uid)
+    assert asked[0] == ("/", uid)
+    prepare(f"{shut}/incoming", [wanted("a")], 0)  # root gets through

@@ -39,6 +39,7 @@ class Docker:
             "peers": [],
             "serve": False,
             "port": 30090,
+            "address": "",
             "source": "hub",
             "endpoint": "https://huggingface.co",
             "verify": "changed",
@@ -136,6 +137,24 @@ def test_server(base: Path) -> None:
     docker.params["port"] = 30091
     one.start()
     assert len(docker.started) == 2
+    docker.params["address"] = "10.0.0.1"
+    one.start()
+    assert docker.started[2][-2:] == ["30091", "10.0.0.1"]
+
+
+@pytest.mark.parametrize(
+    ("options", "token"),
+    [
+        ({"ask": False, "fallback": True}, "hf_secret"),
+        ({"ask": False}, ""),
+        ({"fetch": False, "serve": True}, ""),
+        ({"source": "https://shop/x"}, ""),
+    ],
+)
+def test_token_is_with_those_who_may_ask_the_hub(base: Path, options: dict[str, Any], token: str) -> None:
+    one, _docker = host(base, **options)
+    one.start()
+    assert (base / "run/job/token").read_text() == token
 
 
 def test_folder_that_is_not_there(base: Path) -> None:
