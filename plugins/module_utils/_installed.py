@@ -32,6 +32,10 @@ def load(path: str = PATH) -> dict[str, dict[str, Any]]:
             data = json.load(handle)
     except FileNotFoundError:
         return {}
+    except PermissionError as error:
+        raise RecordError(
+            f"this user may not read {path}, which says what the roles installed: run with become (ansible_become true)"
+        ) from error
     except ValueError as error:
         raise RecordError(
             f"{path} is not JSON ({error}); it says what the roles installed. Restore it, or remove it: what was"

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
-from sglang_fleet.collection import CHECKOUT, CollectionMissingError, collections_root
+from sglang_fleet.collection import CHECKOUT, CollectionMissingError, collections_root, use_collection
 from sglang_fleet.planning import WISHES, FleetError, refuses
 
 #: How a host came out. refused: there is no such plan; failed: anything else went wrong, or what was asked is wrong.
@@ -195,6 +195,7 @@ def run_playbook(
     if not inventory.exists():
         raise FleetError(f"there is no inventory {inventory}")
     try:
+        use_collection()  # what shows the result reads its words there
         root = collections_root()
     except CollectionMissingError as error:
         raise FleetError(str(error)) from error

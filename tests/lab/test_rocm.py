@@ -345,11 +345,11 @@ def test_deploy_alone_brings_a_bare_node_to_serving(amd: Fleet, packages: Packag
     [
         pytest.param(
             {"rocm_release": "30.10.1"},
-            "sglang@0.* runs, and the driver would be exchanged below it",
+            "a reboot would be due .* sglang@0.* runs",
             id="a server that runs",
         ),
         pytest.param(
-            {"rocm_release": "30.30.4", "rocm_while_serving": True},
+            {"rocm_release": "30.30.4", "fleet_reboot_while_serving": True},
             "the repository has no such path",
             id="a release that is not there",
         ),

@@ -48,3 +48,12 @@ def test_merge() -> None:
         "n": 2,
     }
     assert old["files"] == ["/a"]
+
+
+def test_record_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_more: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("builtins.open", refuse)
+    with pytest.raises(RecordError, match=r"this user may not read .*installed.json.*run with become"):
+        load(str(tmp_path / "installed.json"))
