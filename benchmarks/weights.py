@@ -81,7 +81,7 @@ def nodes() -> Iterator[Fleet]:
             (inventory / "group_vars" / "all.yml").write_text(yaml.safe_dump(variables))
             fleet = Fleet(inventory, hub)
             fleet.run("sglang-fleet", "lock", "-i", str(inventory))
-            fleet.run("ansible-playbook", PLAYBOOK, "--skip-tags", "model_weights")
+            fleet.run("ansible-playbook", PLAYBOOK, "--tags", "sglang_image")
             yield fleet
         finally:
             remove_all(OWNER)

@@ -120,7 +120,7 @@ def test_lock_is_stale_only_where_it_differs(supply: Supply, lock: dict[str, Any
 def pulled(supply: Supply, lock: dict[str, Any]) -> Play:
     """The image alone, after its tag has moved in the registry."""
     supply.registry.tag(IMAGE, LATER_TAG)
-    play = supply.weights(ALL, "--skip-tags", "model_weights")
+    play = supply.weights(ALL, "--tags", "sglang_image")
     if play.rc:
         pytest.fail(f"the image is not there\n{play}", pytrace=False)
     return play
