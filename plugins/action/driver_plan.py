@@ -14,7 +14,8 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._drivers import DriverError
 from ansible_collections.sglang.fleet.plugins.module_utils._drivers_amd import AmdWishes, amd_driver_plan
-from ansible_collections.sglang.fleet.plugins.module_utils._drivers_nvidia import NvidiaWishes, nvidia_driver_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._drivers_nvidia import nvidia_driver_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._nvidia_host import NvidiaWishes
 
 NEEDED: t.Final = {"fleet_host": "sglang.fleet.host_facts", "gpu": "sglang.fleet.gpu_facts"}
 

@@ -389,9 +389,10 @@ class Transfer:
                     self.reload()
                     self.tell("running")
         finally:
-            scouting.terminate()
-            for running in self.running:
-                running.process.terminate()
+            # Killed, not asked: a SIGTERM that comes while a process is still being forked is lost, and its end waited for in vain.
+            for process in [scouting, *[running.process for running in self.running]]:
+                process.kill()
+                process.join()
             if lock:
                 lock.close()
         write_json(self.layout.record, self.record)

@@ -225,8 +225,10 @@ def _plans(
 
 def _there(folder: Path, file: File) -> bool:
     """Files get their names once they are verified, so that the size is enough."""
+    from sglang_fleet.bundle_images import size_of
+
     path = folder / file.path
-    return path.is_file() and path.stat().st_size == file.size
+    return path.is_file() and size_of(path) == file.size
 
 
 def _see_room(folder: Path, missing: Iterable[File]) -> None:
@@ -295,8 +297,10 @@ def _fetch(folder: Path, missing: list[File], total: int, say: Callable[[str], N
 
 def _lacking(folder: Path, files: Iterable[File]) -> int:
     """Bytes that are still to come."""
-    parts = ((file, folder / f"{file.path}.part") for file in files if not _there(folder, file))
-    return sum(max(0, file.size - (part.stat().st_size if part.exists() else 0)) for file, part in parts)
+    from sglang_fleet.bundle_images import size_of
+
+    missing = (file for file in files if not _there(folder, file))
+    return sum(max(0, file.size - size_of(folder / f"{file.path}.part")) for file in missing)
 
 
 def _remove(folder: Path, names: Iterable[str]) -> list[str]:

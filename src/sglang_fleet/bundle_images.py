@@ -103,8 +103,11 @@ class Images(Registries):
 
 
 def size_of(path: Path) -> int:
-    """Bytes that are there; 0 for no file."""
-    return path.stat().st_size if path.exists() else 0
+    """Bytes that are there; 0 for no file. Another thread may give the file its last name meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def sha256_of(path: Path) -> str:

@@ -155,6 +155,10 @@ class Supply(Fleet):
                 os.killpg(play.pid, signal.SIGKILL)
             play.wait()
 
+    def shown(self) -> str:
+        """What the last run in the background has printed."""
+        return (self.artifacts / "background.log").read_text()
+
     def snapshot(self, folder: str = WEIGHTS_DIR) -> str:
         """Where the files of the locked revision are on a node."""
         revision = self.lock()["models"][MODEL]["revision"]

@@ -185,6 +185,8 @@ def test_killed_download_goes_on_where_it_was(
             words = ("benchmarks/weights.yml", "-l", host, "-e", f"fleet_weights_dir={folder}")
             with supply.running(*words):
                 eventually("a third is there", past(0.33), attempts=60)
+                supply.hub.set(rate=1_000_000)
+                eventually("the terminal says so", lambda: f"{host}: weights " in supply.shown(), attempts=60)
             # The controller is dead; the download is not, and has a token: a time to look for it.
             supply.hub.set(rate=500_000)
             held = secrets.on_node(supply, host, SECRETS, allowed=(*secrets.NODE_ALLOWED, *JOB_SECRETS))
@@ -215,7 +217,7 @@ def test_killed_download_goes_on_where_it_was(
 
 def test_progress_shows_in_the_terminal_and_in_the_events(supply: Supply, supplied: object) -> None:
     """Of the download that was slow, and killed."""
-    shown = (supply.artifacts / "background.log").read_text()
+    shown = supply.shown()
     assert re.search(r"sup-01: weights [\d.]+ of 127\.7 MB, [\d.]+ MB/s, .* left", shown), shown[-3000:]
     rows = [
         row for row in supply.events if (row["event"], row["host"], row["what"]) == ("progress", "sup-01", "weights")

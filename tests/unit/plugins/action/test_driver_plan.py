@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.sglang.fleet.plugins.action.driver_plan import make, wishes_of
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._drivers import DriverError
-from ansible_collections.sglang.fleet.plugins.module_utils._drivers_nvidia import NvidiaWishes
+from ansible_collections.sglang.fleet.plugins.module_utils._nvidia_host import NvidiaWishes
 from tests.unit.plugins.module_utils.test__drivers_nvidia import host
 
 ROLE = Path(__file__).resolve().parents[4] / "roles" / "nvidia_driver"

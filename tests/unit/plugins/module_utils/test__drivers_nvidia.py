@@ -14,7 +14,8 @@ from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import (
     read_data,
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._drivers import DriverError, accepted, system_of, upstream
-from ansible_collections.sglang.fleet.plugins.module_utils._drivers_nvidia import NvidiaWishes, nvidia_driver_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._drivers_nvidia import nvidia_driver_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._nvidia_host import NvidiaWishes
 
 CATALOGUE = load_catalogue()
 DATA = CATALOGUE.data["drivers"]["nvidia"]
