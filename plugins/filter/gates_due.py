@@ -14,7 +14,7 @@ version_added: 0.1.0
 author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
-  - All but those that run unchanged, answer, and have passed with the same plan before.
+  - All but those that run unchanged, answer, and have passed the gates with the same plan before.
 positional: _input
 options:
   _input:
@@ -39,6 +39,11 @@ options:
     description: Take every instance.
     type: bool
     default: false
+  gates:
+    description: The gates that an instance must have passed.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""

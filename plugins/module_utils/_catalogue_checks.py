@@ -25,6 +25,7 @@ SECTIONS: t.Final[dict[str, str]] = {
     "container_profiles": "container_profiles",
     "known_issues": "known_issues",
     "references": "references",
+    "benchmark_profiles": "benchmark_profiles",
 }
 
 #: where a checkout and an installed collection both keep it, seen from plugins/module_utils/

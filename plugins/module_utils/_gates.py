@@ -1,9 +1,9 @@
 # Copyright (c) 2026 the SGLang Fleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Gates on a server's behaviour: what its answers must look like. Pure; the HTTP is in `smoke_test`.
+"""Gates on a server's behaviour: what its answers must look like. Pure; the HTTP is in `_http`.
 
 A gate takes an HTTP answer and gives evidence (a short text) or raises GateError with what was
-found and what was wanted.
+found and what was wanted. Each subject has its own `_gates_*`; `_gates_run` puts a server through them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ class Answer:
             raise GateError(f"the answer is not JSON: {self.excerpt()}") from None
 
     def excerpt(self, limit: int = 200) -> str:
-        text = " ".join(self.body.split())
-        return text if len(text) <= limit else text[: limit - 1] + "…"
+        return excerpt(self.body, limit)
+
+
+def excerpt(text: str, limit: int = 200) -> str:
+    """The text in one line, cut to `limit` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def split_thinking(content: str, reasoning: str | None = None) -> tuple[str, str]:
@@ -43,9 +48,13 @@ def split_thinking(content: str, reasoning: str | None = None) -> tuple[str, str
     The parser minimax-append-think leaves `<think>…</think>` in the content; other reasoning parsers
     put the thinking in `reasoning_content`. Text without tags is all answer.
 
-    Raises GateError for a thinking part that never closes or opens twice.
+    Raises GateError for a thinking part that never closes, opens twice, or stands in both places.
     """
-    if reasoning and CLOSE not in content:
+    if reasoning:
+        if OPEN in content or CLOSE in content:
+            raise GateError(
+                f"the thinking is in reasoning_content, and a tag of it in the content: {excerpt(content, 80)!r}"
+            )
         return reasoning.strip(), content.strip()
     opened, closed = content.count(OPEN), content.count(CLOSE)
     if not opened and not closed:
@@ -84,11 +93,37 @@ def check_models(answer: Answer, model: str) -> str:
     return f"serves {', '.join(served)}"
 
 
-def check_unauthorised(answer: Answer) -> str:
-    """A request without the key is refused."""
-    if answer.status != 401:
-        raise GateError(f"a request without the API key was answered {answer.status}, wanted 401")
-    return "401 without the key"
+def first_choice(answer: Answer) -> dict[str, Any]:
+    """The first choice of an answer of `/v1/chat/completions`. Raises GateError where there is none."""
+    if answer.status != 200:
+        raise GateError(f"/v1/chat/completions answered {answer.status or 'nothing'} ({answer.excerpt()}), wanted 200")
+    data = answer.json()
+    choices = data.get("choices") if isinstance(data, dict) else None
+    if not choices:
+        raise GateError(f"the answer has no choices: {answer.excerpt()}")
+    choice: dict[str, Any] = choices[0]
+    return choice
+
+
+def check_generated(answer: Answer) -> str:
+    """A token was generated, whatever it says: a server may answer /health and yet hang."""
+    first_choice(answer)
+    tokens = int((answer.json().get("usage") or {}).get("completion_tokens") or 0)
+    if tokens < 1:
+        raise GateError(f"no token was generated: {answer.excerpt()}")
+    return "a token was generated"
+
+
+def check_text(answer: Answer) -> str:
+    """One chat turn came to its end and says something. What of it is thinking is for other gates."""
+    choice = first_choice(answer)
+    message, finish = choice.get("message") or {}, choice.get("finish_reason")
+    text = (message.get("content") or message.get("reasoning_content") or "").strip()
+    if finish != "stop":
+        raise GateError(f"the chat turn did not come to its end: finish_reason {finish}, wanted stop ({text[:80]!r})")
+    if not text.replace(OPEN, "").replace(CLOSE, "").strip():
+        raise GateError("the chat turn says nothing")
+    return excerpt(text.rpartition(CLOSE)[2])
 
 
 def check_chat(answer: Answer, thinks: bool) -> dict[str, Any]:
@@ -96,18 +131,13 @@ def check_chat(answer: Answer, thinks: bool) -> dict[str, Any]:
 
     thinks: the server runs with a reasoning parser, so that the thinking must be there, split from the answer.
     """
-    if answer.status != 200:
-        raise GateError(f"/v1/chat/completions answered {answer.status or 'nothing'} ({answer.excerpt()}), wanted 200")
-    data = answer.json()
-    choices: list[dict[str, Any]] = data.get("choices") or []
-    if not choices:
-        raise GateError(f"the answer has no choices: {answer.excerpt()}")
-    message = choices[0].get("message") or {}
+    choice = first_choice(answer)
+    message = choice.get("message") or {}
     thinking, text = split_thinking(message.get("content") or "", message.get("reasoning_content"))
     if not text:
-        reason = choices[0].get("finish_reason")
+        reason = choice.get("finish_reason")
         raise GateError(f"the chat turn has no answer (finish_reason {reason}, {len(thinking)} characters of thinking)")
     if thinks and not thinking:
         raise GateError(f"the answer carries no thinking although a reasoning parser is on: {text[:80]!r}")
-    tokens = int((data.get("usage") or {}).get("completion_tokens") or 0)
+    tokens = int((answer.json().get("usage") or {}).get("completion_tokens") or 0)
     return {"thinking": thinking, "answer": text, "tokens": tokens, "evidence": text[:200]}

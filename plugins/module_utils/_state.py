@@ -49,11 +49,12 @@ def gates_due(
     servers: Mapping[str, Any],
     started: Sequence[str] = (),
     always: bool = False,
+    gates: Sequence[str] = (),
 ) -> list[Mapping[str, Any]]:
     """The planned instances that must go through the gates.
 
-    servers: `fleet_servers`. A server that was not started by this run, answers, and has passed with this
-    very plan needs no second test.
+    servers: `fleet_servers`. gates: those wanted. A server that was not started by this run, answers, and has passed
+    them with this very plan needs no second test.
     """
     recorded = servers.get("state", {}).get("instances", {})
     found = servers.get("instances", {})
@@ -64,6 +65,7 @@ def gates_due(
         or item["name"] in started
         or not found.get(item["name"], {}).get("answers")
         or recorded.get(item["name"], {}).get("digest") != digest(item, image_id)
+        or not set(gates) <= set(recorded[item["name"]].get("gates", ()))
     ]
 
 

@@ -11,8 +11,9 @@ version_added: 0.1.0
 author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
-  - Waits until the server is healthy, then checks the model list, the refusal of a request without the key where one
-    is set, and one chat turn with the thinking split from the answer.
+  - Waits until the server is healthy and generates, then puts it through the gates on its key, model list, answers, streaming,
+    reasoning, tool calls and context, each within a time budget.
+  - A failed gate does not keep the others from being run, but for C(health) and C(models). The module fails where one has failed.
   - Runs on the node with Python's standard library alone.
   - Stops waiting as soon as the server's unit has failed or goes on restarting, and says what its journal says.
 attributes:
@@ -44,10 +45,33 @@ options:
     description: The systemd unit that runs the server.
     type: str
     required: true
-  thinking:
-    description: Whether the server runs with a reasoning parser, so that an answer without thinking is a failure.
-    type: bool
-    default: true
+  gates:
+    description:
+      - The gates; C(health) always is one.
+      - C(auth) needs an O(api_key), C(reasoning) and C(reasoning_stream) a server with a reasoning parser, those on C(tools)
+        one with a tool call parser.
+    type: list
+    elements: str
+    choices:
+      - health
+      - auth
+      - models
+      - chat
+      - stream
+      - reasoning
+      - reasoning_stream
+      - tools
+      - tools_stream
+      - tools_parallel
+      - tools_result
+      - context
+    default: [health, models, chat, stream]
+  budgets:
+    description:
+      - Seconds that a gate may take, by its name, where it is not the gate's own.
+      - That of C(health) is the first token's; O(startup_seconds) comes on top.
+    type: dict
+    default: {}
   api_key:
     description: The server's API key, where it has one.
     type: str
@@ -56,7 +80,7 @@ options:
     type: int
     default: 1800
   request_seconds:
-    description: How long one request may take.
+    description: How long one request may take, within its gate's budget. The long prompt of C(context) has the whole budget.
     type: int
     default: 120
   prompt:
@@ -67,6 +91,20 @@ options:
     description: How many tokens the answer may have, thinking included.
     type: int
     default: 2048
+  min_tokens_per_second:
+    description: Tokens a second that one streamed answer must come at, for C(stream).
+    type: float
+    default: 1.0
+  first_token_seconds:
+    description: How long the first token of a streamed answer may take, for C(stream).
+    type: float
+    default: 30.0
+  context_tokens:
+    description:
+      - Tokens of the longest request by the plan's fit, for C(context). Zero skips that gate.
+      - Skipped too where the server's KV cache holds less than half of it.
+    type: int
+    default: 0
 """
 
 EXAMPLES = r"""
@@ -76,36 +114,50 @@ EXAMPLES = r"""
     port: 30000
     model: MiniMaxAI/MiniMax-M2.7
     unit: sglang@0.service
+    gates: [health, models, chat, stream, reasoning, reasoning_stream]
+    budgets:
+      chat: 60
 """
 
 RETURN = r"""
 gates:
-  description: For each gate its name, whether it passed, the evidence, and how long it took in seconds.
+  description: What became of each gate that was run, in their order.
   returned: always
   type: list
   elements: dict
-answer:
-  description: What the model answered, without its thinking.
-  returned: success
-  type: str
-thinking:
-  description: What the model thought.
-  returned: success
-  type: str
+  contains:
+    gate:
+      description: Its name.
+      type: str
+    passed:
+      description: Whether it passed.
+      type: bool
+    evidence:
+      description: What was found; begins with C(skipped) where there was nothing to test.
+      type: str
+    seconds:
+      description: How long it took.
+      type: float
+    budget_seconds:
+      description: How long it may take.
+      type: float
 """
 
 import time
-from typing import Any, Callable
+from dataclasses import replace
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.sglang.fleet.plugins.module_utils import _gates
+from ansible_collections.sglang.fleet.plugins.module_utils import _gates_run
 from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, GateError
+from ansible_collections.sglang.fleet.plugins.module_utils._gates_auth import WRONG_KEY
 from ansible_collections.sglang.fleet.plugins.module_utils._http import Client
 from ansible_collections.sglang.fleet.plugins.module_utils._systemd import parse_show
 
 #: A unit that has started this often since the wait began crashes rather than starts.
 CRASHES = 2
+#: What one question to /health may take: SGLang itself gives up after 20.
+HEALTH_SECONDS = 30
 
 
 class Unit:
@@ -144,7 +196,7 @@ def wait(client: Client, unit: Unit, seconds: int) -> Answer:
     """The first healthy answer. Raises GateError on a crash, or when time is up."""
     deadline = time.monotonic() + seconds
     while True:
-        answer = client.call("/health")
+        answer = client.call("/health", seconds=HEALTH_SECONDS)
         if answer.status == 200:
             return answer
         trouble = unit.trouble()
@@ -166,50 +218,64 @@ def main() -> None:
             "port": {"type": "int", "required": True},
             "model": {"type": "str", "required": True},
             "unit": {"type": "str", "required": True},
-            "thinking": {"type": "bool", "default": True},
+            "gates": {
+                "type": "list",
+                "elements": "str",
+                "choices": [
+                    "health",
+                    "auth",
+                    "models",
+                    "chat",
+                    "stream",
+                    "reasoning",
+                    "reasoning_stream",
+                    "tools",
+                    "tools_stream",
+                    "tools_parallel",
+                    "tools_result",
+                    "context",
+                ],
+                "default": ["health", "models", "chat", "stream"],
+            },
+            "budgets": {"type": "dict", "default": {}},
             "api_key": {"type": "str", "no_log": True},
             "startup_seconds": {"type": "int", "default": 1800},
             "request_seconds": {"type": "int", "default": 120},
             "prompt": {"type": "str", "default": "Say hello in one short sentence."},
             "max_tokens": {"type": "int", "default": 2048, "no_log": False},
+            "min_tokens_per_second": {"type": "float", "default": 1.0, "no_log": False},
+            "first_token_seconds": {"type": "float", "default": 30.0, "no_log": False},
+            "context_tokens": {"type": "int", "default": 0, "no_log": False},
         },
         supports_check_mode=False,
     )
     p = module.params
+    wrong = _gates_run.problems(p["gates"], p["budgets"])
+    if "auth" in p["gates"] and not p["api_key"]:
+        wrong.append("the gate auth needs an api_key")
+    if wrong:
+        module.fail_json(msg=f"{p['unit']}: {'; '.join(wrong)}", gates=[])
     client = Client(p["address"], p["port"], p["api_key"], p["request_seconds"])
     unit = Unit(module, p["unit"])
-    chat = {
-        "model": p["model"],
-        "messages": [{"role": "user", "content": p["prompt"]}],
-        "max_tokens": p["max_tokens"],
-        "temperature": 0,
-    }
-    turn: dict[str, Any] = {}
-
-    def ask() -> str:
-        turn.update(_gates.check_chat(client.call("/v1/chat/completions", chat), p["thinking"]))
-        return str(turn["evidence"])
-
-    gates: list[tuple[str, Callable[[], str]]] = [
-        ("health", lambda: _gates.check_health(wait(client, unit, p["startup_seconds"]))),
-        ("models", lambda: _gates.check_models(client.call("/v1/models"), p["model"])),
-        ("chat", ask),
-    ]
-    if p["api_key"]:
-        gates.insert(1, ("auth", lambda: _gates.check_unauthorised(client.call("/v1/models", with_key=False))))
-    results: list[dict[str, Any]] = []
-    for name, gate in gates:
-        begun = time.monotonic()
-        try:
-            evidence, passed = gate(), True
-        except GateError as error:
-            evidence, passed = str(error), False
-        results.append(
-            {"gate": name, "passed": passed, "evidence": evidence, "seconds": round(time.monotonic() - begun, 2)}
-        )
-        if not passed:
-            module.fail_json(msg=f"{p['unit']} at {client.base}: gate {name} failed: {evidence}", gates=results)
-    module.exit_json(changed=False, gates=results, answer=turn["answer"], thinking=turn["thinking"])
+    session = _gates_run.Session(
+        api=client,
+        stranger=replace(client, key=WRONG_KEY),
+        model=p["model"],
+        wait=lambda: wait(client, unit, p["startup_seconds"]),
+        wishes=_gates_run.Wishes(
+            prompt=p["prompt"],
+            max_tokens=p["max_tokens"],
+            request_seconds=p["request_seconds"],
+            first_token_seconds=p["first_token_seconds"],
+            least_rate=p["min_tokens_per_second"],
+            context_tokens=p["context_tokens"],
+        ),
+    )
+    gates = _gates_run.run(session, {"health", *p["gates"]}, p["startup_seconds"], p["budgets"])
+    failed = [f"gate {gate['gate']} failed: {gate['evidence']}" for gate in gates if not gate["passed"]]
+    if failed:
+        module.fail_json(msg=f"{p['unit']} at {client.base}: {'; '.join(failed)}", gates=gates)
+    module.exit_json(changed=False, gates=gates)
 
 
 if __name__ == "__main__":

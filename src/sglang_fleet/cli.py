@@ -469,6 +469,33 @@ def bundle(
         raise typer.Exit(FINDINGS)
 
 
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="The run's results, JSON.", metavar="RUN", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The report's folder.", metavar="FOLDER")],
+    previous: Annotated[
+        Path | None,
+        typer.Option(help="The results of the run before it, to tell what has changed.", metavar="RUN"),
+    ] = None,
+) -> None:
+    """Write the report of a run of gates and benchmarks: one HTML file, JSON and Markdown.
+
+    Exits 0 with a report, whatever it says of the hosts, and 1 where anything is wrong with the files.
+    """
+    from sglang_fleet.planning import FleetError
+
+    try:
+        from sglang_fleet.report import write_report
+        from sglang_fleet.report_run import read_run
+
+        before = None if previous is None else read_run(previous)
+        for path in write_report(read_run(run), output, before):
+            typer.echo(path)
+    except FleetError as error:
+        complain(str(error))
+        raise typer.Exit(FAILED) from error
+
+
 def main() -> None:
     """Run the command line; the entry point of the installed program."""
     app()

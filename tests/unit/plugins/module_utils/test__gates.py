@@ -136,10 +136,43 @@ def test_the_model_list_names_the_model() -> None:
     assert _gates.check_models(listed, "MiniMaxAI/MiniMax-M2.7") == "serves MiniMaxAI/MiniMax-M2.7"
 
 
-def test_a_request_without_the_key_must_be_refused() -> None:
-    assert _gates.check_unauthorised(Answer(401, "")) == "401 without the key"
-    with pytest.raises(GateError, match="a request without the API key was answered 200, wanted 401"):
-        _gates.check_unauthorised(Answer(200, ""))
+def test_a_token_must_be_generated() -> None:
+    assert _gates.check_generated(chat("")) == "a token was generated"
+    with pytest.raises(GateError, match="no token was generated: "):
+        _gates.check_generated(Answer(200, '{"choices": [{"message": {}}], "usage": {"completion_tokens": 0}}'))
+
+
+@pytest.mark.parametrize(
+    ("answer", "evidence"),
+    [
+        pytest.param(chat("<think>a</think>\nHello"), "Hello", id="thinking in the content"),
+        pytest.param(chat("Hello"), "Hello", id="no thinking"),
+        # Whether thinking is right is for the gates on reasoning.
+        pytest.param(chat("<think>never closed"), "<think>never closed", id="never closed"),
+        pytest.param(chat(None, reasoning_content="hm"), "hm", id="thinking only"),
+    ],
+)
+def test_a_text_is_an_answer(answer: Answer, evidence: str) -> None:
+    assert _gates.check_text(answer) == evidence
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        pytest.param(chat(""), "the chat turn says nothing", id="nothing"),
+        pytest.param(chat("<think></think>"), "the chat turn says nothing", id="tags only"),
+        pytest.param(
+            Answer(200, '{"choices": [{"message": {"content": "Hel"}, "finish_reason": "length"}]}'),
+            "the chat turn did not come to its end: finish_reason length, wanted stop ('Hel')",
+            id="cut",
+        ),
+        pytest.param(Answer(200, "[]"), "the answer has no choices: []", id="a list"),
+    ],
+)
+def test_a_turn_that_says_nothing_fails(answer: Answer, message: str) -> None:
+    with pytest.raises(GateError) as error:
+        _gates.check_text(answer)
+    assert str(error.value) == message
 
 
 def test_an_excerpt_is_short_and_in_one_line() -> None:

@@ -57,6 +57,8 @@ def test_which_servers_must_start_anew(zero: dict[str, Any], written: list[str],
         pytest.param({"zero": {**ZERO, "tp": 8}}, ["0"], id="another plan"),
         pytest.param({"up": {"answers": False}}, ["0"], id="no answer"),
         pytest.param({"state": {}}, ["0", "1"], id="no record"),
+        pytest.param({"gates": ["health"]}, [], id="the gates that it passed"),
+        pytest.param({"gates": ["health", "chat"]}, ["0", "1"], id="a gate that it has not passed"),
     ],
 )
 def test_which_servers_go_through_the_gates(change: dict[str, Any], due: list[str]) -> None:
@@ -68,6 +70,7 @@ def test_which_servers_go_through_the_gates(change: dict[str, Any], due: list[st
         servers,
         change.get("started", []),
         change.get("always", False),
+        change.get("gates", []),
     )
     assert [item["name"] for item in found] == due
 

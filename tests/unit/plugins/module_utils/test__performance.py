@@ -1,0 +1,119 @@
+# Copyright (c) 2026 the SGLang Fleet authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which reference counts, who passes, and what a host keeps."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
+from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError
+from ansible_collections.sglang.fleet.plugins.module_utils._performance import (
+    comparison,
+    judge,
+    key_of,
+    read_stored,
+    replaces,
+    stored,
+)
+
+REFERENCES: dict[str, dict[str, Any]] = read_data()["references"]
+NAME = "minimax-m2.1-4xmi300x-speed-c16"
+KEYS = ("kind", "tool", "settings", "metrics", "model", "gpu", "count", "tp", "ep")
+
+
+def record(speed: float = 1.0, **other: Any) -> dict[str, Any]:
+    """A record of the published run, with so much of its throughput."""
+    made = {key: copy.deepcopy(REFERENCES[NAME][key]) for key in KEYS}
+    for key in ("request_throughput", "input_throughput", "output_throughput", "total_throughput"):
+        made["metrics"][key] *= speed
+    return {**made, "instance": "0", "profile": "medium", "taken_at": "2026-01-01T00:00:00Z", **other}
+
+
+OWN = "own 0/medium of 2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("against", "own", "other", "reference"),
+    [
+        pytest.param("auto", {}, {}, NAME, id="a published one"),
+        pytest.param("auto", {"0/medium": record()}, {}, OWN, id="the host's own before it"),
+        pytest.param("references", {"0/medium": record()}, {}, NAME, id="published only"),
+        pytest.param("own", {}, {}, None, id="no own one"),
+        pytest.param("auto", {"0/low": record()}, {}, NAME, id="an own one of another load"),
+        pytest.param("auto", {"0/medium": record(gpu="H200")}, {}, NAME, id="own, before the GPUs were changed"),
+        pytest.param("auto", {}, {"gpu": "H200"}, None, id="nothing published"),
+        pytest.param("auto", {"0/medium": record(gpu="H200")}, {"gpu": "H200"}, OWN, id="own alone"),
+    ],
+)
+def test_what_counts(against: str, own: dict[str, Any], other: dict[str, Any], reference: str | None) -> None:
+    compared = comparison(record(**other), REFERENCES, own, against)
+    assert (compared and compared["reference"]) == reference
+
+
+def test_against_what() -> None:
+    with pytest.raises(CompareError, match="records are compared with references or own or auto, not with 'luck'"):
+        comparison(record(), REFERENCES, {}, "luck")
+
+
+def test_a_gate_that_passes_and_one_that_does_not() -> None:
+    slow = record(0.5, profile="slow")
+    judged = judge([record(), slow], REFERENCES, {})
+    assert judged["passed"] is False
+    assert [gate["passed"] for gate in judged["gates"]] == [True, False]
+    assert judged["gates"][0] == {
+        "gate": "performance 0/medium",
+        "passed": True,
+        "evidence": f"0/medium: 511.05 tokens/s out, 147 ms to the first token; none worse than {NAME}",
+        "seconds": 79.85,
+        "budget_seconds": None,
+    }
+    assert judged["gates"][1]["evidence"].startswith(
+        f"0/slow: worse than {NAME}: request_throughput 0.50 requests/s, wanted 1.00 give or take 10%; input_throughput 248."
+    )
+    assert [item["comparison"]["passed"] for item in judged["benchmarks"]] == [True, False]
+    assert list(judged["last_good"]) == ["0/medium"]
+
+
+@pytest.mark.parametrize(("required", "passed"), [(False, True), (True, False)])
+def test_nothing_to_compare_with(required: bool, passed: bool) -> None:
+    judged = judge([record(gpu="H200")], REFERENCES, {}, required=required)
+    assert judged["passed"] is passed
+    assert judged["benchmarks"][0]["comparison"] is None
+    assert "not judged" in judged["gates"][0]["evidence"]
+    assert bool(judged["last_good"]) is passed
+
+
+def test_a_host_does_not_get_slower_by_a_little_each_time() -> None:
+    kept: dict[str, Any] = {}
+    outcomes = []
+    for speed in (1.0, 0.95, 0.92, 0.88, 1.05, 0.96):
+        judged = judge([record(speed, gpu="H200")], REFERENCES, kept)
+        kept = judged["last_good"]
+        outcomes.append((judged["passed"], round(kept["0/medium"]["metrics"]["output_throughput"] / 511.05, 2)))
+    assert outcomes == [(True, 1.0), (True, 1.0), (True, 1.0), (False, 1.0), (True, 1.05), (True, 1.05)]
+
+
+@pytest.mark.parametrize(
+    ("old", "wanted"),
+    [
+        pytest.param(None, True, id="the first"),
+        pytest.param(record(0.9), True, id="faster"),
+        pytest.param(record(), False, id="no faster"),
+        pytest.param(record(2.0, tp=8), True, id="of another layout"),
+    ],
+)
+def test_who_takes_whose_place(old: dict[str, Any] | None, wanted: bool) -> None:
+    assert replaces(record(), old) is wanted
+
+
+def test_the_file() -> None:
+    kept = {"1/low": record(), "0/low": record()}
+    assert list(stored(kept)["records"]) == ["0/low", "1/low"]
+    assert read_stored(stored(kept)) == kept
+    for other in ({}, [], None, {"schema": 2, "records": kept}, {"schema": 1, "records": []}):
+        assert read_stored(other) == {}
+    assert key_of(record()) == "0/medium"
