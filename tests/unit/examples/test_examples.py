@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import runpy
@@ -17,8 +16,6 @@ import pytest
 
 from tests.unit.plugins.module_utils.fixtures.chat_server import KEY, MODEL, chat_server
 
-# TODO(issue 6): to be taken out once `openai` stands in pyproject's extra `test` and in requirements.lock.
-client = pytest.mark.skipif(importlib.util.find_spec("openai") is None, reason="needs the openai client")
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 
@@ -72,14 +69,12 @@ def test_no_key_stands_in_a_command_line(name: str) -> None:
     assert '--header "Authorization' not in (EXAMPLES / name).read_text()
 
 
-@client
 def test_a_chat_turn_in_python() -> None:
     done = ask("chat.py", "Say", "hello.")
     assert done.returncode == 0, done.stderr
     assert done.stdout == "<think>\nThe user said something.\n</think>\n\nHello from the tiny MiniMax-M2!\n"
 
 
-@client
 @pytest.mark.parametrize("how", ["", "tags broken over chunks", "reasoning_content"])
 def test_thinking_and_answer_in_python(how: str) -> None:
     done = ask("reasoning.py", fault=how)
@@ -88,7 +83,6 @@ def test_thinking_and_answer_in_python(how: str) -> None:
     assert done.stdout.strip() == "Hello from the tiny MiniMax-M2!"
 
 
-@client
 def test_the_weather_round_trip_in_python() -> None:
     done = ask("tools.py")
     assert done.returncode == 0, done.stderr
@@ -100,7 +94,6 @@ def splitter() -> Any:
     return runpy.run_path(str(EXAMPLES / "reasoning.py"))["Splitter"]()
 
 
-@client
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 100])
 @pytest.mark.parametrize(
     ("text", "thinking", "answer"),
