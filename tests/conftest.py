@@ -20,6 +20,9 @@ _LAST = "tests/lab/test_molecule.py"
 _TOGETHER = {
     "tests/lab/test_deploy.py": "demo's nodes",
     "tests/lab/test_plan.py": "demo's nodes",
+    "tests/lab/test_gates.py": "measured node",
+    "tests/lab/test_benchmark.py": "measured node",
+    "tests/lab/test_accuracy.py": "measured node",
     "tests/gates/": "gates",
     "tests/unit/": "unit",
 }

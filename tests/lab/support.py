@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import re
@@ -12,17 +14,25 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+import pytest
+
+from fleetlab.inventory import render
+from fleetlab.keys import private_key
+from fleetlab.nodes import node_up, remove_all
 from fleetlab.settings import Node
+from fleetlab.shell import LabError, locked, parallel
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 GPU_NODES = ("amd-01", "nvidia-01", "grace-01")
 PORT = 30000
+#: With SGLANG_FLEET_TESTS_KEEP=1 the nodes stay, and the next run takes them as they are: to work on one test.
+KEEP = os.environ.get("SGLANG_FLEET_TESTS_KEEP") == "1"
 #: What of an output goes into a failure's message.
 TAIL_LINES = 100
 
@@ -212,3 +222,22 @@ def eventually(what: str, ask: Callable[[], _Found], attempts: int = 300) -> _Fo
 def lines_of(text: str, *words: str) -> Sequence[str]:
     """The lines that hold all of the words."""
     return [line for line in text.splitlines() if all(word in line for word in words)]
+
+
+@contextlib.contextmanager
+def fresh_nodes(owner: str, nodes: Sequence[Node], factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Nodes of `owner` alone that nothing was ever deployed on, with the lab's group_vars; gone at the end."""
+    inventory, scratch = factory.mktemp("inventory"), factory.mktemp("scratch")
+    with locked(f"tests-{owner}"):  # a second run on this machine waits
+        if not KEEP:
+            remove_all(owner)
+        try:
+            made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in nodes))]
+            (inventory / "hosts.yml").write_text(render(made, private_key()))
+            (inventory / "group_vars").symlink_to(ROOT / "inventories" / "lab" / "group_vars")
+            yield Fleet({node.name: node for node in made}, inventory, scratch)
+        except LabError as error:
+            pytest.fail(f"the lab's nodes do not start: {error}", pytrace=False)
+        finally:
+            if not KEEP:
+                remove_all(owner)

@@ -23,8 +23,7 @@ from fleetlab.keys import private_key
 from fleetlab.nodes import node_up, remove_all
 from fleetlab.settings import AUTO, Node
 from fleetlab.shell import LabError, locked, parallel
-from tests.lab.conftest import KEEP
-from tests.lab.support import BIN, ROOT, Fleet, Ran, eventually, run
+from tests.lab.support import BIN, KEEP, ROOT, Fleet, Ran, eventually, run
 
 pytestmark = pytest.mark.lab
 

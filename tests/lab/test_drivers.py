@@ -21,8 +21,7 @@ from fleetlab.nodes import node_up, remove_all
 from fleetlab.packages import Packages, ensure_packages
 from fleetlab.settings import AUTO, Node
 from fleetlab.shell import LabError, locked, parallel
-from tests.lab.conftest import KEEP
-from tests.lab.support import ROOT, Fleet, Play, eventually, run
+from tests.lab.support import KEEP, ROOT, Fleet, Play, eventually, run
 
 pytestmark = pytest.mark.lab
 

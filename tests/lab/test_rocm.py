@@ -22,8 +22,7 @@ from fleetlab.nodes import node_up, remove_all
 from fleetlab.packages import Packages, ensure_packages
 from fleetlab.settings import AUTO, Node
 from fleetlab.shell import LabError, locked, parallel
-from tests.lab.conftest import KEEP
-from tests.lab.support import ROOT, Fleet, Play
+from tests.lab.support import KEEP, ROOT, Fleet, Play
 
 pytestmark = pytest.mark.lab
 
