@@ -76,7 +76,8 @@ class Scan:
                 mode = os.fstat(handle.fileno())
         except OSError:
             return
-        if path in self.allowed and stat.S_IMODE(mode.st_mode) == 0o600 and mode.st_uid == mode.st_gid == 0:
+        ours = (mode.st_uid, mode.st_gid) == (os.geteuid(), os.getegid())
+        if path in self.allowed and stat.S_IMODE(mode.st_mode) == 0o600 and ours:
             return
         how = f"{stat.S_IMODE(mode.st_mode):04o} {mode.st_uid}:{mode.st_gid}"
         self.found += [f"{path} ({how}) holds {name}" for name in sorted(held)]
@@ -146,7 +147,10 @@ def files(root: str) -> Iterator[str]:
 
 
 def main(job: dict[str, Any]) -> None:
-    """job: texts (name -> text), paths, allowed (paths that may hold them, being root's and 0600), commands, processes."""
+    """job: texts (name -> text), paths, allowed (paths that may hold them), commands, processes.
+
+    A path that may hold them must be 0600, and of the user that this runs as: root, on a node.
+    """
     scan = Scan(job["texts"], job["allowed"])
     for path in job["paths"]:
         scan.tree(path)

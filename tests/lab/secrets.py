@@ -61,7 +61,7 @@ def on_controller(
 ) -> list[str]:
     """Every file below the paths, text (name → what a program wrote) and process of this machine that holds a secret.
 
-    allowed: files that the secrets were given in, being 0600.
+    allowed: files that the secrets were given in, as long as they are this user's and 0600.
     """
     wanted = list(paths)
     missing = [str(path) for path in wanted if not path.exists()]

@@ -58,10 +58,20 @@ def test_files(tmp_path: Path, name: str, content: str, mode: int, places: list[
     path.write_text(content)
     path.chmod(mode)
     owner = f"{path.stat().st_uid}:{path.stat().st_gid}"
-    if owner != "0:0" and name == "allowed":
-        pytest.skip("a file of root's")
     found = on_controller(SECRETS, [tmp_path], allowed=[tmp_path / "a" / "allowed"])
     assert found == [f"controller: {place.format(path=path).replace('0:0', owner)}" for place in places]
+
+
+@pytest.mark.parametrize("who", ["geteuid", "getegid"])
+def test_a_file_of_somebody_else_may_not_hold_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, who: str) -> None:
+    """root's own on a node, and this user's on the controller."""
+    path = tmp_path / "allowed"
+    path.write_text(TOKEN)
+    path.chmod(0o600)
+    monkeypatch.setattr(secret_scan.os, who, lambda: 4711)
+    scan = secret_scan.Scan(SECRETS, [str(path)])
+    scan.file(str(path))
+    assert [place.rpartition(" holds ")[2] for place in scan.found] == ["token"]
 
 
 def test_what_a_program_wrote() -> None:
