@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import re
@@ -22,16 +21,12 @@ from typing import Any
 import pytest
 import yaml
 
-from fleetlab.hub import Hub, ensure_hub
-from fleetlab.inventory import render
-from fleetlab.keys import private_key
-from fleetlab.nodes import node_up
+from fleetlab.hub import Hub
 from fleetlab.settings import AUTO, HUB_CDN_IP, HUB_IP, PACKAGES_IP, REGISTRY_FOR_HOST, REGISTRY_IP, Node
-from fleetlab.shell import LabError, parallel
-from tests.lab.support import BIN, ROOT, Fleet, Play, Ran, environment, run
+from fleetlab.shell import LabError
+from tests.lab.support import BIN, ROOT, Fleet, Play, Ran, environment, run, start_nodes
 
 OWNER = "supply"
-KEEP = os.environ.get("SGLANG_FLEET_TESTS_KEEP") == "1"
 NODES = tuple(
     Node(f"sup-0{number}", system, "h200:8", AUTO, ("gpu_nodes", "nvidia"), OWNER)
     for number, system in ((1, "trixie"), (2, "bookworm"), (3, "trixie"))
@@ -203,18 +198,12 @@ def counted_table(supply: Supply, counted: Mapping[str, Any], received: Mapping[
     return "\n".join(lines)
 
 
-def start(scratch: Path, inventory: Path) -> Supply:
-    """The nodes that reach everything, the hub in its first state, the tag where it was."""
-    try:
-        hub = ensure_hub().space(OWNER)
-        made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in NODES))]
-    except LabError as error:
-        pytest.fail(f"the lab does not start: {error}", pytrace=False)
+def supplied_by(hub: Hub, fleet: Fleet) -> Supply:
+    """Nodes that reach everything, the hub in its first state, the tag where it was."""
     hub.set(token=TOKEN)
     registry = Registry()
     registry.tag(IMAGE, TAG)
-    (inventory / "hosts.yml").write_text(render(made, private_key()))
-    variables = inventory / "group_vars" / "all"
+    variables = fleet.inventory / "group_vars" / "all"
     variables.mkdir(parents=True)
     settings = {
         "fleet_model": "M2.7",
@@ -227,19 +216,18 @@ def start(scratch: Path, inventory: Path) -> Supply:
     secrets = variables / "secrets.yml"
     secrets.touch(0o600)
     secrets.write_text(yaml.safe_dump({"fleet_api_key": KEY, "fleet_hf_token": TOKEN}))
-    return Supply({node.name: node for node in made}, inventory, scratch, hub, registry)
+    return Supply(fleet.nodes, fleet.inventory, fleet.scratch, hub, registry)
 
 
 def gap(supply: Supply, inventory: Path, scratch: Path) -> Supply:
     """Fresh nodes that reach this machine and one another, and nothing else."""
     try:
-        made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in GAP_NODES))]
+        nodes = start_nodes(GAP_NODES, inventory)
     except LabError as error:
         pytest.fail(f"the lab does not start: {error}", pytrace=False)
-    (inventory / "hosts.yml").write_text(render(made, private_key()))
     (inventory / "group_vars").symlink_to(supply.inventory / "group_vars")
     (inventory / "fleet.lock.yml").write_text(supply.lock_file.read_text())
-    apart = replace(supply, nodes={node.name: node for node in made}, inventory=inventory, scratch=scratch)
+    apart = replace(supply, nodes=nodes, inventory=inventory, scratch=scratch)
     for host in apart.nodes:
         apart.sh(host, "ip route del default")
         unreachable(apart, host, REGISTRY_IP, HUB_IP, HUB_CDN_IP, PACKAGES_IP)

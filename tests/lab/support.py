@@ -9,6 +9,7 @@ import functools
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ from fleetlab.shell import LabError, locked, parallel
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
+#: The variables of the demo's groups.
+GROUP_VARS = ROOT / "inventories" / "lab" / "group_vars"
 GPU_NODES = ("amd-01", "nvidia-01", "grace-01")
 PORT = 30000
 #: With SGLANG_FLEET_TESTS_KEEP=1 the nodes stay, and the next run takes them as they are: to work on one test.
@@ -224,20 +227,31 @@ def lines_of(text: str, *words: str) -> Sequence[str]:
     return [line for line in text.splitlines() if all(word in line for word in words)]
 
 
+def start_nodes(nodes: Sequence[Node], inventory: Path) -> dict[str, Node]:
+    """Nodes that run, by name, and the inventory's hosts.yml with them. Raises LabError."""
+    made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in nodes))]
+    (inventory / "hosts.yml").write_text(render(made, private_key()))
+    return {node.name: node for node in made}
+
+
 @contextlib.contextmanager
-def fresh_nodes(owner: str, nodes: Sequence[Node], factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    """Nodes of `owner` alone that nothing was ever deployed on, with the lab's group_vars; gone at the end."""
+def fresh_nodes(
+    owner: str, nodes: Sequence[Node], factory: pytest.TempPathFactory, *, group_vars: Path | None = GROUP_VARS
+) -> Iterator[Fleet]:
+    """Nodes of `owner` alone that nothing was ever deployed on; gone at the end.
+
+    group_vars: a folder whose files are the inventory's group_vars; the folder is a copy that may get more. None for none.
+    """
     inventory, scratch = factory.mktemp("inventory"), factory.mktemp("scratch")
     with locked(f"tests-{owner}"):  # a second run on this machine waits
         if not KEEP:
             remove_all(owner)
         try:
-            made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in nodes))]
-            (inventory / "hosts.yml").write_text(render(made, private_key()))
-            (inventory / "group_vars").symlink_to(ROOT / "inventories" / "lab" / "group_vars")
-            yield Fleet({node.name: node for node in made}, inventory, scratch)
+            if group_vars:
+                shutil.copytree(group_vars, inventory / "group_vars")
+            yield Fleet(start_nodes(nodes, inventory), inventory, scratch)
         except LabError as error:
-            pytest.fail(f"the lab's nodes do not start: {error}", pytrace=False)
+            pytest.fail(f"the lab does not start: {error}", pytrace=False)
         finally:
             if not KEEP:
                 remove_all(owner)

@@ -7,7 +7,6 @@ In the order of a node's life: first everything that must leave it as it is, the
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -15,13 +14,9 @@ from typing import Any
 import pytest
 
 from fleetlab.cli import main as lab
-from fleetlab.inventory import render
-from fleetlab.keys import private_key
-from fleetlab.nodes import node_up, remove_all
 from fleetlab.packages import Packages, ensure_packages
 from fleetlab.settings import AUTO, Node
-from fleetlab.shell import locked, parallel
-from tests.lab.support import KEEP, Fleet, Play
+from tests.lab.support import Fleet, Play, fresh_nodes
 
 pytestmark = pytest.mark.lab
 
@@ -73,22 +68,13 @@ def packages() -> Packages:
 @pytest.fixture(scope="module")
 def engines(packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Two nodes with an engine and a container that runs, and no toolkit."""
-    inventory, scratch = tmp_path_factory.mktemp("inventory"), tmp_path_factory.mktemp("scratch")
-    with locked(OWNER):
-        remove_all(OWNER)
-        try:
-            made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in NODES))]
-            (inventory / "hosts.yml").write_text(render(made, private_key()))
-            (scratch / "play.yml").write_text(PLAY)
-            fleet = Fleet({node.name: node for node in made}, inventory, scratch)
-            for host in fleet.nodes:
-                fleet.sh(host, CONTAINER)
-                merge = f"import json; p='/etc/docker/daemon.json'; d=json.load(open(p)); d.update({FOREIGN!r})"
-                fleet.sh(host, f"python3 -c \"{merge}; json.dump(d, open(p, 'w'), indent=2)\"")
-            yield fleet
-        finally:
-            if not KEEP:
-                remove_all(OWNER)
+    with fresh_nodes(OWNER, NODES, tmp_path_factory, group_vars=None) as fleet:
+        (fleet.scratch / "play.yml").write_text(PLAY)
+        for host in fleet.nodes:
+            fleet.sh(host, CONTAINER)
+            merge = f"import json; p='/etc/docker/daemon.json'; d=json.load(open(p)); d.update({FOREIGN!r})"
+            fleet.sh(host, f"python3 -c \"{merge}; json.dump(d, open(p, 'w'), indent=2)\"")
+        yield fleet
 
 
 def wishes(packages: Packages, variant: str = "good", **more: Any) -> dict[str, Any]:

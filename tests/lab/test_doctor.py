@@ -7,7 +7,6 @@ Each fault is made alone, and the doctor must find that and nothing else. The no
 
 from __future__ import annotations
 
-import functools
 import json
 import time
 from collections.abc import Iterator
@@ -18,12 +17,8 @@ from typing import Any
 
 import pytest
 
-from fleetlab.inventory import render
-from fleetlab.keys import private_key
-from fleetlab.nodes import node_up, remove_all
 from fleetlab.settings import AUTO, Node
-from fleetlab.shell import LabError, locked, parallel
-from tests.lab.support import BIN, KEEP, ROOT, Fleet, Ran, eventually, run
+from tests.lab.support import BIN, Fleet, Ran, eventually, fresh_nodes, run
 
 pytestmark = pytest.mark.lab
 
@@ -40,22 +35,9 @@ QUICK = 10
 @pytest.fixture(scope="module")
 def serving(lab_supply: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """A node of each vendor with its server."""
-    inventory, scratch = tmp_path_factory.mktemp("inventory"), tmp_path_factory.mktemp("scratch")
-    with locked(f"tests-{OWNER}"):
-        if not KEEP:
-            remove_all(OWNER)
-        try:
-            made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in NODES))]
-            (inventory / "hosts.yml").write_text(render(made, private_key()))
-            (inventory / "group_vars").symlink_to(ROOT / "inventories" / "lab" / "group_vars")
-            fleet = Fleet({node.name: node for node in made}, inventory, scratch)
-            fleet.playbook("deploy.yml", "-l", "gpu_nodes").succeeded()
-            yield fleet
-        except LabError as error:
-            pytest.fail(f"the lab's nodes do not start: {error}", pytrace=False)
-        finally:
-            if not KEEP:
-                remove_all(OWNER)
+    with fresh_nodes(OWNER, NODES, tmp_path_factory) as fleet:
+        fleet.playbook("deploy.yml", "-l", "gpu_nodes").succeeded()
+        yield fleet
 
 
 def doctor(fleet: Fleet, *words: str, inventory: Path | None = None) -> Ran:

@@ -8,20 +8,15 @@ reboot is a real restart of a node. These tests build on one another.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from fleetlab.inventory import render
-from fleetlab.keys import private_key
-from fleetlab.nodes import node_up, remove_all
 from fleetlab.packages import Packages, ensure_packages
 from fleetlab.settings import AUTO, Node
-from fleetlab.shell import LabError, locked, parallel
-from tests.lab.support import KEEP, ROOT, Fleet, Play, eventually, run
+from tests.lab.support import Fleet, Play, eventually, fresh_nodes, run
 
 pytestmark = pytest.mark.lab
 
@@ -71,25 +66,10 @@ def repositories(packages: Packages, variant: str = "good") -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def nodes(lab_supply: None, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    inventory, scratch = tmp_path_factory.mktemp("inventory"), tmp_path_factory.mktemp("scratch")
-    with locked(f"tests-{OWNER}"):
-        if not KEEP:
-            remove_all(OWNER)
-        try:
-            made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in NODES))]
-            (inventory / "hosts.yml").write_text(render(made, private_key()))
-            (inventory / "group_vars").mkdir()
-            for path in (ROOT / "inventories" / "lab" / "group_vars").glob("*.yml"):
-                (inventory / "group_vars" / path.name).symlink_to(path)
-            (inventory / "group_vars" / "gpu_nodes.yml").write_text(
-                json.dumps({**repositories(packages), "fleet_reboot_at_once": 2})
-            )
-            yield Fleet({node.name: node for node in made}, inventory, scratch)
-        except LabError as error:
-            pytest.fail(f"the lab's nodes do not start: {error}", pytrace=False)
-        finally:
-            if not KEEP:
-                remove_all(OWNER)
+    with fresh_nodes(OWNER, NODES, tmp_path_factory) as fleet:
+        variables = {**repositories(packages), "fleet_reboot_at_once": 2}
+        (fleet.inventory / "group_vars" / "gpu_nodes.yml").write_text(json.dumps(variables))
+        yield fleet
 
 
 def boots(fleet: Fleet, host: str) -> int:

@@ -16,13 +16,10 @@ from typing import Any
 
 import pytest
 
-from fleetlab.inventory import render
-from fleetlab.keys import private_key
-from fleetlab.nodes import node_up, remove_all
 from fleetlab.packages import Packages, ensure_packages
 from fleetlab.settings import AUTO, Node
-from fleetlab.shell import LabError, locked, parallel
-from tests.lab.support import KEEP, ROOT, Fleet, Play
+from fleetlab.shell import parallel
+from tests.lab.support import Fleet, Play, fresh_nodes
 
 pytestmark = pytest.mark.lab
 
@@ -82,26 +79,13 @@ def packages() -> Packages:
 @pytest.fixture(scope="module")
 def amd(lab_supply: None, packages: Packages, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """The nodes. Each has the headers of the kernel that it runs among its distribution's packages."""
-    inventory, scratch = tmp_path_factory.mktemp("inventory"), tmp_path_factory.mktemp("scratch")
-    with locked(f"tests-{OWNER}"):
-        if not KEEP:
-            remove_all(OWNER)
-        try:
-            made = [node for node, _done in parallel(*(functools.partial(node_up, node) for node in NODES))]
-            (inventory / "hosts.yml").write_text(render(made, private_key()))
-            (inventory / "group_vars").symlink_to(ROOT / "inventories" / "lab" / "group_vars")
-            (scratch / "driver.yml").write_text(_PLAYBOOK)
-            (scratch / "removal.yml").write_text(_REMOVAL)
-            fleet = Fleet({node.name: node for node in made}, inventory, scratch)
-            kernel = packages.url("kernel")
-            source = f"echo 'deb [trusted=yes] {kernel} /' > /etc/apt/sources.list.d/own.list; apt-get -qq update"
-            parallel(*(functools.partial(fleet.sh, host, source) for host in fleet.nodes))
-            yield fleet
-        except LabError as error:
-            pytest.fail(f"the lab's nodes do not start: {error}", pytrace=False)
-        finally:
-            if not KEEP:
-                remove_all(OWNER)
+    with fresh_nodes(OWNER, NODES, tmp_path_factory) as fleet:
+        (fleet.scratch / "driver.yml").write_text(_PLAYBOOK)
+        (fleet.scratch / "removal.yml").write_text(_REMOVAL)
+        kernel = packages.url("kernel")
+        source = f"echo 'deb [trusted=yes] {kernel} /' > /etc/apt/sources.list.d/own.list; apt-get -qq update"
+        parallel(*(functools.partial(fleet.sh, host, source) for host in fleet.nodes))
+        yield fleet
 
 
 def mirror(packages: Packages, variant: str = "good") -> dict[str, Any]:

@@ -13,16 +13,15 @@ from typing import Any
 
 import pytest
 
-from fleetlab.nodes import remove_all
+from fleetlab.hub import ensure_hub
 from fleetlab.settings import HUB_IP, HUB_PORT, REGISTRY_IP
-from fleetlab.shell import locked
 from tests.lab import secrets
 from tests.lab.supply import (
     HOSTS,
     IMAGE,
-    KEEP,
     KEY,
     MODEL,
+    NODES,
     OWNER,
     TOKEN,
     Supply,
@@ -30,10 +29,10 @@ from tests.lab.supply import (
     flip,
     gap,
     reachable,
-    start,
+    supplied_by,
     unreachable,
 )
-from tests.lab.support import Play, eventually
+from tests.lab.support import Play, eventually, fresh_nodes
 
 pytestmark = pytest.mark.lab
 
@@ -47,14 +46,8 @@ JOB_SECRETS = ("/run/sglang-fleet/weights/job/token", "/run/sglang-fleet/weights
 
 @pytest.fixture(scope="module")
 def supply(lab_supply: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Supply]:
-    with locked(OWNER):  # a second run on this machine waits
-        if not KEEP:
-            remove_all(OWNER)
-        try:
-            yield start(tmp_path_factory.mktemp("scratch"), tmp_path_factory.mktemp("inventory"))
-        finally:
-            if not KEEP:
-                remove_all(OWNER)
+    with fresh_nodes(OWNER, NODES, tmp_path_factory, group_vars=None) as fleet:
+        yield supplied_by(ensure_hub().space(OWNER), fleet)
 
 
 def in_message(play: Play, *words: str) -> None:
