@@ -262,7 +262,7 @@ FAULTS = (
     Fault(
         "server-silent",
         AMD,
-        "/health: timed out",
+        "/health: no answer within",
         # The lab's weights are in its images: only an answer tells that they are there, so a small disk shows now.
         "mount -t tmpfs -o size=64m tmpfs /var/lib/sglang-fleet/huggingface; docker pause sglang-0",
         "docker unpause sglang-0; umount /var/lib/sglang-fleet/huggingface",
