@@ -12,18 +12,17 @@ Runs on the controller (standard library only).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import sha256_of
+
 SCHEMA = 1
 FILE = "bundle.json"
 LOCK = "fleet.lock.yml"
 IMAGES = "images"
-
-_CHUNK = 4 << 20
 
 
 class BundleError(ValueError):
@@ -138,15 +137,6 @@ def problems(folder: str, bundle: Mapping[str, Any], hashing: bool) -> Iterator[
             yield f"{path} has {size} bytes, {entry['size']} are wanted"
         elif hashing and sha256_of(full) != entry["sha256"]:
             yield f"{path} has another content: its SHA-256 is not {entry['sha256']}. Delete it, and run sglang-fleet bundle"
-
-
-def sha256_of(path: str) -> str:
-    """SHA-256 (hex) of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def archive_texts(name: str, manifest: str, size: int, blobs: Mapping[str, Any]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import free_bytes
 from ansible_collections.sglang.fleet.plugins.module_utils._openpgp import KeyFileError, dearmour
 from ansible_collections.sglang.fleet.plugins.module_utils._package_manager import FetchKey, Manager, Run, read
 from ansible_collections.sglang.fleet.plugins.module_utils._packages import (
@@ -269,8 +270,7 @@ class Apt(Manager):
         out = self.call("apt-get", "install", "--yes", "--print-uris", *self.options(), *self.words)
         download, unpacked = sizes(out)
         for folder, needed in ((self.ARCHIVES, download), ("/usr", unpacked + MARGIN if unpacked else 0)):
-            there = os.statvfs(folder)
-            free = there.f_bavail * there.f_frsize
+            free = free_bytes(folder)
             if free < needed:
                 raise PackageError(
                     f"the disk is full: {', '.join(self.words)} needs {human(needed)} in {folder}, where {human(free)} is free."

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the SGLang Fleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far a pull is, from the engine's events; and whether the disk has room for it. Pure."""
+"""How far a pull is, from the engine's events; and whether the disk has room for an image."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import free_bytes
+from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.sglang.fleet.plugins.module_utils._progress import size_text
 
 #: Room that an image needs, as a multiple of its compressed layers, the only size that a registry tells: they lie on the
@@ -84,15 +86,25 @@ class Pull:
         return {"phase": "download", "done": done, "total": total, "layers": len(layers), "layers_here": here}
 
 
-def room_problem(reference: str, size: int, free: int, folder: str) -> str | None:
-    """Why the image may not be pulled, or None. size: bytes of its compressed layers, 0 for unknown. free: bytes that are
-    free where the engine keeps its images, which is below `folder`."""
+def see_room(docker: Docker, reference: str, size: int, done: str) -> None:
+    """Raises DockerError where the engine's disk has no room for the image. size, done: of `room_problem`."""
+    if not size:
+        return
+    folder = image_folder(docker.info())
+    problem = room_problem(reference, size, free_bytes(folder), folder, done)
+    if problem:
+        raise DockerError("space", problem)
+
+
+def room_problem(reference: str, size: int, free: int, folder: str, done: str) -> str | None:
+    """Why the image may not be brought, or None. size: bytes of its compressed layers, 0 for unknown. free: bytes that are
+    free where the engine keeps its images, which is below `folder`. done: what nothing was, such as `pulled`."""
     if not size or free >= ROOM * size:
         return None
     return (
         f"image {reference}: no room for it: {size_text(free)} are free below {folder}, {size_text(ROOM * size)} are needed"
         f" ({size_text(size)} of compressed layers, and up to {ROOM - 1} times that unpacked beside them). Free space there"
-        " (`docker system df`), or move Docker's data root (data-root in /etc/docker/daemon.json). Nothing was pulled."
+        f" (`docker system df`), or move Docker's data root (data-root in /etc/docker/daemon.json). Nothing was {done}."
     )
 
 

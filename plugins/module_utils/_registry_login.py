@@ -1,12 +1,14 @@
 # Copyright (c) 2026 the SGLang Fleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What `docker login` left on a node, as the engine's API wants it. The client does this by itself, the API does not."""
+"""What `docker login` left on a machine, as the engine's API wants it. The client does this by itself, the API does not."""
 
 from __future__ import annotations
 
 import base64
 import json
 import os
+import re
+import subprocess
 from collections.abc import Mapping
 from typing import Any, Callable
 
@@ -17,6 +19,19 @@ HUB = "https://index.docker.io/v1/"
 
 #: Runs `docker-credential-HELPER get` with the registry's name on its standard input; None where it has nothing.
 Helper = Callable[[str, str], "str | None"]
+
+
+def credential_helper(name: str, registry: str) -> str | None:
+    """What `docker-credential-NAME get` prints, a secret; None where it has nothing or is not there."""
+    if re.fullmatch(r"[A-Za-z0-9._-]+", name) is None:  # a name, as no path is
+        return None
+    try:
+        done = subprocess.run(
+            [f"docker-credential-{name}", "get"], input=registry, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 def registry_of(reference: str) -> str:
@@ -41,13 +56,14 @@ def credentials(config: Mapping[str, Any], registry: str, helper: Helper) -> dic
 
     config: content of ~/.docker/config.json. registry: as `registry_of` gives it.
     """
-    store = (config.get("credHelpers") or {}).get(registry) or config.get("credsStore")
+    helpers = config.get("credHelpers") or {}
+    store = helpers.get(registry) or helpers.get(_host(registry)) or config.get("credsStore")
     if store:
         try:
             got = json.loads(helper(str(store), registry) or "{}")
         except ValueError:
             got = {}
-        if got.get("Secret"):
+        if isinstance(got, dict) and got.get("Secret"):
             if got.get("Username") == "<token>":
                 return {"identitytoken": got["Secret"], "serveraddress": registry}
             return {"username": got.get("Username", ""), "password": got["Secret"], "serveraddress": registry}

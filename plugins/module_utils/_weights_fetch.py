@@ -19,12 +19,12 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import sha256_of
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import (
     Layout,
     Wanted,
     entry_of,
     link_in,
-    sha256_of,
     throw_away,
 )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import stat
@@ -20,9 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import sha256_of
+
 #: safetensors refuses a longer header, too (bytes).
 HEADER_MAX = 100_000_000
-_CHUNK = 4 << 20
 
 VERIFIED, UNVERIFIED, DAMAGED, MISSING = "verified", "unverified", "damaged", "missing"
 
@@ -156,15 +156,6 @@ def write_json(path: str, data: Mapping[str, Any], mode: int = 0o644) -> None:
 def entry_of(status: os.stat_result, sha256: str) -> dict[str, Any]:
     """The record of a file that was hashed."""
     return {"size": status.st_size, "mtime_ns": status.st_mtime_ns, "inode": status.st_ino, "sha256": sha256}
-
-
-def sha256_of(path: str) -> str:
-    """SHA-256 in hex of a file's content."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as handle:
-        while chunk := handle.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def unreadable(error: OSError, path: str) -> OSError:

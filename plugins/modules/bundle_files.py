@@ -63,14 +63,13 @@ missing:
 
 import os
 import pwd
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.sglang.fleet.plugins.module_utils._bundle import sha256_of
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import free_bytes, sha256_of
 from ansible_collections.sglang.fleet.plugins.module_utils._progress import size_text
 
 
@@ -97,12 +96,6 @@ def take(folder: str, file: dict[str, Any], verify: bool) -> bool:
     os.chmod(part, 0o644)
     os.replace(part, path)
     return True
-
-
-def free_bytes(folder: str) -> int:
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return shutil.disk_usage(folder).free
 
 
 def prepare(folder: str, files: list[dict[str, Any]], owner: int) -> None:

@@ -77,7 +77,6 @@ present:
   type: bool
 """
 
-import os
 import shutil
 import time
 from typing import Any
@@ -88,7 +87,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils import _our_images
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError, Image
 from ansible_collections.sglang.fleet.plugins.module_utils._docker_load import load
 from ansible_collections.sglang.fleet.plugins.module_utils._images import is_wanted
-from ansible_collections.sglang.fleet.plugins.module_utils._pull import image_folder, room_problem
+from ansible_collections.sglang.fleet.plugins.module_utils._pull import see_room
 
 #: Name of an image that has not been held against the lock yet.
 LOADED = "sglang-fleet/loaded"
@@ -101,17 +100,6 @@ def on_node(docker: Docker, params: dict[str, Any]) -> Image | None:
         if image and is_wanted(image.id, image.digests, params["digest"], params["ids"]):
             return image
     return None
-
-
-def see_room(docker: Docker, reference: str, size: int) -> None:
-    """Raises DockerError where the engine's disk has no room for the image."""
-    folder = image_folder(docker.info())
-    there = folder
-    while not os.path.isdir(there):
-        there = os.path.dirname(there)
-    problem = room_problem(reference, size, shutil.disk_usage(there).free, folder)
-    if problem:
-        raise DockerError("space", problem.replace("Nothing was pulled", "Nothing was sent"))
 
 
 def take(docker: Docker, params: dict[str, Any]) -> None:
@@ -159,7 +147,7 @@ def main() -> None:
             take(docker, params)
             image = on_node(docker, params)
         elif image is None and blobs:
-            see_room(docker, reference, int(blobs["bytes"]))
+            see_room(docker, reference, int(blobs["bytes"]), "sent")
     except DockerError as error:
         if module.check_mode and error.kind == "stopped":  # a real run would have started it before
             module.exit_json(changed=True, present=False, ansible_facts={"fleet_local_image": fact})

@@ -81,8 +81,6 @@ ansible_facts:
 
 import hashlib
 import os
-import shutil
-import subprocess
 import time
 from typing import Any
 
@@ -93,24 +91,13 @@ from ansible_collections.sglang.fleet.plugins.module_utils._detached import Job,
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError, Image, repository_of
 from ansible_collections.sglang.fleet.plugins.module_utils._engine_api import digest_in_registry, pull, socket_of
 from ansible_collections.sglang.fleet.plugins.module_utils._images import is_wanted
-from ansible_collections.sglang.fleet.plugins.module_utils._pull import Pull, image_folder, room_problem
+from ansible_collections.sglang.fleet.plugins.module_utils._pull import Pull, see_room
 
 #: Where a pull that runs tells how far it is; a reboot empties it, and ends the pull.
 FOLDER = "/run/sglang-fleet/pull"
 #: Seconds between two looks at a pull, and between two reports of it.
 LOOK_EVERY = 0.25
 REPORT_EVERY = 1.0
-
-
-def credential_helper(name: str, registry: str) -> str | None:
-    """What `docker-credential-NAME get` prints; None where it has nothing or is not there."""
-    try:
-        done = subprocess.run(
-            [f"docker-credential-{name}", "get"], input=registry, capture_output=True, text=True, timeout=20, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
 
 
 class Wanted:
@@ -139,18 +126,16 @@ class Wanted:
         return None
 
     def auth(self) -> str:
-        return _registry_login.header(self.reference, _registry_login.client_config(), credential_helper)
+        return _registry_login.header(
+            self.reference, _registry_login.client_config(), _registry_login.credential_helper
+        )
 
     def start(self) -> Job:
         """Begins the pull, unless it runs already. Raises DockerError, without room before anything is pulled."""
         job = self.job or Job(FOLDER, self.key)
         if job.running():
             return job
-        if self.size:
-            folder = image_folder(self.docker.info())
-            problem = room_problem(self.reference, self.size, free_bytes(folder), folder)
-            if problem:
-                raise DockerError("space", problem)
+        see_room(self.docker, self.reference, self.size, "pulled")
         path, auth = socket_of(self.docker), self.auth()
         reference, digest, size = self.reference, self.digest, self.size
 
@@ -199,13 +184,6 @@ class Wanted:
             f"image {self.reference}: the tag has moved in the registry, to {now}; {self.digest} was pulled, as it is"
             " locked. `sglang-fleet lock --update-image` takes the new one over."
         )
-
-
-def free_bytes(folder: str) -> int:
-    """Bytes that are free below a folder, or below the nearest one above it that is there."""
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    return shutil.disk_usage(folder).free
 
 
 def digest_of(image: Image) -> str | None:

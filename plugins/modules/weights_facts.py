@@ -124,6 +124,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.sglang.fleet.plugins.module_utils._disk import existing, free_bytes
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import (
     DAMAGED,
     MISSING,
@@ -144,13 +145,6 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_job import P
 
 #: Seconds after which a transfer that says nothing is taken for ended.
 SILENT = 30
-
-
-def existing(path: str) -> str:
-    """The path, or the nearest folder above it that exists."""
-    while not os.path.isdir(path):
-        path = os.path.dirname(path)
-    return path
 
 
 def filesystem(path: str, mountinfo: str) -> dict[str, str]:
@@ -242,7 +236,6 @@ def main() -> None:
             if not module.check_mode and record != read_record(layout.record):
                 write_json(layout.record, record)
         at = existing(layout.directory)
-        room = os.statvfs(at)
         with open("/proc/self/mountinfo", encoding="utf-8") as handle:
             mounted = filesystem(os.path.realpath(at), handle.read())
         due = any(item.state in (MISSING, DAMAGED) for item in found)
@@ -268,7 +261,7 @@ def main() -> None:
                 if item.state in (MISSING, DAMAGED)
             ),
             "bytes_needed": needed(layout, found, options["source_folder"]),
-            "bytes_free": room.f_bavail * room.f_frsize,
+            "bytes_free": free_bytes(at),
             "bytes_other": other_bytes(layout, found) if due else 0,
             "filesystem": mounted,
             "complete": all(item.state == VERIFIED for item in found),

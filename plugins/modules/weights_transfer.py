@@ -173,6 +173,7 @@ from urllib.parse import quote, unquote
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.sglang.fleet.plugins.module_utils import (
+    _disk,
     _weights_client,
     _weights_fetch,
     _weights_files,
@@ -191,7 +192,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
 )
 
 #: What the containers run. Importing it is what brings it to the host.
-SCRIPTS: tuple[Any, ...] = (_weights_files, _weights_fetch, _weights_client, _weights_scout, _weights_peer)
+SCRIPTS: tuple[Any, ...] = (_disk, _weights_files, _weights_fetch, _weights_client, _weights_scout, _weights_peer)
 #: Seconds that the server has to listen.
 LISTENING = 20
 

@@ -7,7 +7,6 @@ What a bundle is, the collection's ``_bundle`` knows.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -136,7 +135,7 @@ def _made(
         write_atomically(folder / name, text)
     listed = {file.path: {"size": file.size, "sha256": file.sha256} for file in files}
     for name in texts:
-        listed[name] = {"size": (folder / name).stat().st_size, "sha256": ours.bundle.sha256_of(str(folder / name))}
+        listed[name] = {"size": (folder / name).stat().st_size, "sha256": ours.disk.sha256_of(str(folder / name))}
     text = ours.bundle.render_bundle(ours.lock.lock_digest(lock), wanted.images, wanted.models, listed)
     write_atomically(folder / ours.bundle.FILE, text)
     outcome.removed = _remove(folder, set((old or {}).get("files", {})) - set(listed))
@@ -232,10 +231,11 @@ def _there(folder: Path, file: File) -> bool:
 
 
 def _see_room(folder: Path, missing: Iterable[File]) -> None:
+    from ansible_collections.sglang.fleet.plugins.module_utils._disk import free_bytes
     from ansible_collections.sglang.fleet.plugins.module_utils._progress import size_text
 
     needed = _lacking(folder, missing)
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(str(folder))
     if needed > free:
         raise FleetError(
             f"no room for the bundle in {folder}: {size_text(free)} are free, {size_text(needed)} are needed; nothing was"
@@ -323,6 +323,7 @@ class _Collection:
     """The parts of the collection that a bundle needs."""
 
     bundle: Any
+    disk: Any
     lock: Any
     catalogue: Any
 
@@ -332,7 +333,7 @@ def _collection() -> _Collection:
         use_collection()
     except CollectionMissingError as error:
         raise FleetError(str(error)) from error
-    from ansible_collections.sglang.fleet.plugins.module_utils import _bundle, _lock
+    from ansible_collections.sglang.fleet.plugins.module_utils import _bundle, _disk, _lock
     from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
 
-    return _Collection(_bundle, _lock, load_catalogue())
+    return _Collection(_bundle, _disk, _lock, load_catalogue())

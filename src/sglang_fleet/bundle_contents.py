@@ -70,7 +70,7 @@ class Contents:
         digest = entry["manifest"]
         held = folder / self._ours.bundle.blob_path(digest)
         try:
-            if held.is_file() and f"sha256:{self._ours.bundle.sha256_of(str(held))}" == digest:
+            if held.is_file() and f"sha256:{self._ours.disk.sha256_of(str(held))}" == digest:
                 content = held.read_bytes()
                 manifest = json.loads(content)
             else:

@@ -7,7 +7,6 @@ No engine is asked: one keeps a single platform of a tag, wants root and three t
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -84,6 +83,8 @@ class Images(Registries):
             self._tokens[base, scope] = header
 
     def _fetch(self, base: str, reference: Reference, digest: str, size: int, partial: Path) -> None:
+        from ansible_collections.sglang.fleet.plugins.module_utils._disk import sha256_of
+
         start = size_of(partial)
         if start < size or not partial.exists():
             with self._stream(base, reference, digest, start) as response, partial.open("ab") as file:
@@ -94,7 +95,7 @@ class Images(Registries):
         held = size_of(partial)
         if held < size:
             raise RegistryError(f"{digest} ended after {held} of {size} bytes")
-        found = sha256_of(partial)
+        found = sha256_of(str(partial))
         if f"sha256:{found}" != digest:
             partial.unlink()
             raise RegistryError(
@@ -108,11 +109,6 @@ def size_of(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def blobs_of(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:

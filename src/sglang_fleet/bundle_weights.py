@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sglang_fleet.bundle_images import sha256_of, size_of
+from sglang_fleet.bundle_images import size_of
 from sglang_fleet.lock_hub import token_for
 
 _TRIES: Final = 6
@@ -66,12 +66,13 @@ def fetch(endpoint: str, token: str | None, repository: str, revision: str, file
 
 def _verify(partial: Path, wanted: Any) -> None:
     """Raises the download's own error; wrong bytes are thrown away."""
+    from ansible_collections.sglang.fleet.plugins.module_utils._disk import sha256_of
     from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import FetchError
 
     size = size_of(partial)
     if size < wanted.size:
         raise FetchError("again", f"{wanted.path} ended after {size} of {wanted.size} bytes")
-    found = sha256_of(partial)
+    found = sha256_of(str(partial))
     if size != wanted.size or found != wanted.sha256:
         partial.unlink()
         raise FetchError("wrong", f"{wanted.path} came with {size} bytes and SHA-256 {found}, locked {wanted.sha256}")

@@ -5,19 +5,12 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
-import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-#: The name that Docker keeps the login to Docker Hub under, and the hosts that it is for.
-_HUB = "index.docker.io"
-_HUB_KEY = f"https://{_HUB}/v1/"
-_OF_HUB = ("docker.io", "registry-1.docker.io", _HUB)
+#: The hosts that the login to Docker Hub is for.
+_OF_HUB = ("docker.io", "registry-1.docker.io", "index.docker.io")
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,48 +36,19 @@ class Credentials:
     @classmethod
     def of_user(cls) -> Credentials:
         """The user's own; none where Docker's configuration is not there or is not readable."""
-        folder = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-        try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
-        except (OSError, ValueError):
-            config = {}
-        return cls(config if isinstance(config, dict) else {})
+        from ansible_collections.sglang.fleet.plugins.module_utils._registry_login import client_config
+
+        return cls(client_config())
 
     def of(self, host: str) -> Login | None:
         """host: with its port, such as registry.example.org:5000."""
-        name = _HUB if host in _OF_HUB else host
-        server = _HUB_KEY if name == _HUB else name
-        helpers = self.config.get("credHelpers") or {}
-        helper = helpers.get(server) or helpers.get(name) or self.config.get("credsStore")
-        if helper:
-            found = _asked(str(helper), server)
-            if found is not None:
-                return found
-        for key, entry in (self.config.get("auths") or {}).items():
-            if re.sub(r"^https?://", "", key).partition("/")[0] == name and isinstance(entry, dict):
-                return _of_entry(entry)
-        return None
-
-
-def _of_entry(entry: Mapping[str, Any]) -> Login | None:
-    if entry.get("identitytoken"):
-        return Login(identity=str(entry["identitytoken"]))
-    try:
-        user, _colon, secret = base64.b64decode(str(entry.get("auth") or ""), validate=True).decode().partition(":")
-    except ValueError:
-        return None
-    return Login.of(user, secret.rstrip("\0")) if user else None
-
-
-def _asked(helper: str, server: str) -> Login | None:
-    """What a credential helper says; None where it is not there or knows nothing."""
-    if re.fullmatch(r"[A-Za-z0-9._-]+", helper) is None:
-        return None
-    try:
-        done = subprocess.run(
-            [f"docker-credential-{helper}", "get"], input=server, capture_output=True, text=True, timeout=30, check=True
+        from ansible_collections.sglang.fleet.plugins.module_utils._registry_login import (
+            HUB,
+            credential_helper,
+            credentials,
         )
-        said = json.loads(done.stdout)
-        return Login.of(str(said["Username"]), str(said["Secret"]))
-    except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
-        return None
+
+        found = credentials(self.config, HUB if host in _OF_HUB else host, credential_helper)
+        if "identitytoken" in found:
+            return Login(identity=found["identitytoken"])
+        return Login.of(found["username"], found["password"]) if found.get("username") else None

@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._pull import ROOM, Pull, image_folder, room_problem
+from ansible_collections.sglang.fleet.plugins.module_utils import _pull
+from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
+from ansible_collections.sglang.fleet.plugins.module_utils._pull import (
+    ROOM,
+    Pull,
+    image_folder,
+    room_problem,
+    see_room,
+)
 
 GB = 10**9
 
@@ -122,13 +130,29 @@ def test_how_far_a_pull_is(
 
 
 def test_the_room_that_an_image_needs() -> None:
-    assert room_problem("r:v", 0, 0, "/d") is None, "nobody knows the size"
-    assert room_problem("r:v", 10 * GB, ROOM * 10 * GB, "/d") is None
-    assert room_problem("r:v", 10 * GB, ROOM * 10 * GB - 1_000_000, "/var/lib/docker") == (
+    assert room_problem("r:v", 0, 0, "/d", "pulled") is None, "nobody knows the size"
+    assert room_problem("r:v", 10 * GB, ROOM * 10 * GB, "/d", "pulled") is None
+    assert room_problem("r:v", 10 * GB, ROOM * 10 * GB - 1_000_000, "/var/lib/docker", "pulled") == (
         "image r:v: no room for it: 30.0 GB are free below /var/lib/docker, 30.0 GB are needed (10.0 GB of compressed"
         " layers, and up to 2 times that unpacked beside them). Free space there (`docker system df`), or move Docker's data"
         " root (data-root in /etc/docker/daemon.json). Nothing was pulled."
     )
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "refused"), [(0, 0, False), (10 * GB, ROOM * 10 * GB, False), (10 * GB, 29 * GB, True)]
+)
+def test_room_on_the_engines_disk(monkeypatch: pytest.MonkeyPatch, size: int, free: int, refused: bool) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(_pull, "free_bytes", lambda folder: asked.append(folder) or free)
+    docker = Docker(lambda _words: (0, '{"DockerRootDir": "/data/docker"}', ""))
+    if refused:
+        with pytest.raises(DockerError, match=r"29\.0 GB are free below /data/docker.*Nothing was sent") as error:
+            see_room(docker, "r:v", size, "sent")
+        assert error.value.kind == "space"
+    else:
+        see_room(docker, "r:v", size, "sent")
+    assert asked == (["/data/docker"] if size else [])
 
 
 @pytest.mark.parametrize(

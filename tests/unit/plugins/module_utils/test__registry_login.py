@@ -65,6 +65,7 @@ def test_logins_in_the_file(config: dict[str, Any], registry: str, found: dict[s
         ({"credHelpers": {"r:5000": "pass"}}, '{"Username": "<token>", "Secret": "s"}', {"identitytoken": "s"}),
         ({"credsStore": "pass"}, None, {}),
         ({"credsStore": "pass"}, "credentials not found", {}),
+        ({"credsStore": "pass"}, '["credentials not found"]', {}),
         ({"credsStore": "pass", "auths": {"r:5000": ADA}}, None, {"username": "ada", "password": "pass:word"}),
     ],
 )

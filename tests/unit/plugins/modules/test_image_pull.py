@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils import _our_images
+from ansible_collections.sglang.fleet.plugins.module_utils import _our_images, _pull
 from ansible_collections.sglang.fleet.plugins.module_utils._detached import Job
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import DockerError
 from ansible_collections.sglang.fleet.plugins.modules import image_pull
@@ -182,7 +182,7 @@ def test_a_tag_that_moved(
 def test_room_is_seen_to_first(monkeypatch: pytest.MonkeyPatch) -> None:
     image, _module = wanted({})
     monkeypatch.setattr(image.docker, "info", always({"DockerRootDir": "/var/lib/docker"}))
-    monkeypatch.setattr(image_pull, "free_bytes", always(29))
+    monkeypatch.setattr(_pull, "free_bytes", always(29))
     with pytest.raises(
         DockerError, match="no room for it: 29 B are free below /var/lib/docker, 30 B are needed"
     ) as error:

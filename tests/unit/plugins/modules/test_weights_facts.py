@@ -41,11 +41,6 @@ def test_filesystem(path: str, kind: str, source: str, mount: str) -> None:
     assert weights_facts.filesystem(path, MOUNTS) == {"type": kind, "source": source, "mount": mount}
 
 
-def test_existing(tmp_path: Path) -> None:
-    assert weights_facts.existing(str(tmp_path / "a/b/c")) == str(tmp_path)
-    assert weights_facts.existing(str(tmp_path)) == str(tmp_path)
-
-
 @pytest.mark.parametrize(
     ("text", "state"),
     [
