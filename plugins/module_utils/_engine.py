@@ -9,9 +9,9 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _daemon_json
+from ansible_collections.sglang.fleet.plugins.module_utils._installed import CONTAINER_ENGINE
 from ansible_collections.sglang.fleet.plugins.module_utils._packages import upstream
 
-OWNER: t.Final = "container_engine"
 HOOK: t.Final = "nvidia-container-runtime-hook"
 #: For containers that say nothing of logs of their own, on an engine that the role installed.
 LOG_OPTS: t.Final = {"max-size": "50m", "max-file": "3"}
@@ -133,7 +133,7 @@ def _packages(facts: Facts, wishes: EngineWishes, data: Data) -> tuple[dict[str,
     if not wanted:
         return {}, steps, notes
     held = [name for name in facts["recorded"].get("held", []) if name in recorded]
-    arguments = {"owner": OWNER, "repositories": repositories, "packages": wanted}
+    arguments = {"owner": CONTAINER_ENGINE, "repositories": repositories, "packages": wanted}
     return {**arguments, "hold": [*held, *(name for name in hold if name not in held)]}, steps, notes
 
 

@@ -19,6 +19,8 @@ from typing import Any
 
 PATH = "/var/lib/sglang-fleet/installed.json"
 SCHEMA = 1
+#: The owner that two look for: who gathers the engine's facts, and who plans its packages.
+CONTAINER_ENGINE = "container_engine"
 
 
 class RecordError(ValueError):

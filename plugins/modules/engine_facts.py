@@ -78,7 +78,6 @@ from ansible_collections.sglang.fleet.plugins.module_utils._host import os_relea
 #: Any of these means that NVIDIA's container toolkit is there.
 NVIDIA_RUNTIME = ("nvidia-container-runtime-hook", "nvidia-container-runtime", "nvidia-cdi-hook")
 TOOLKIT = ("nvidia-container-toolkit*", "libnvidia-container*")
-OWNER = "container_engine"
 CDI = ("/etc/cdi", "/var/run/cdi")
 #: Seconds by which a file may seem newer than a process that found it there, for both are rounded.
 TOLERANCE = 2
@@ -199,7 +198,7 @@ def main() -> None:
         facts["os"] = os_release(handle.read())
     try:
         facts["daemon_config"], facts["daemon_mode"] = daemon_config()
-        facts["recorded"] = _installed.load().get(OWNER, {})
+        facts["recorded"] = _installed.load().get(_installed.CONTAINER_ENGINE, {})
     except (_daemon_json.DaemonJsonError, _installed.RecordError) as error:
         module.fail_json(msg=f"{error}.")
     facts.update(
