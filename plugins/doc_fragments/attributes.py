@@ -28,6 +28,18 @@ attributes:
     support: none
 """
 
+    # For what changes something of which there is no text to show.
+    CHANGES = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying the target.
+    support: full
+  diff_mode:
+    description: There is no text to show a difference of.
+    support: none
+"""
+
     # For a module that is documentation, its action plugin's.
     CONTROLLER = r"""
 options: {}
@@ -46,4 +58,12 @@ attributes:
   facts:
     description: Returns C(ansible_facts).
     support: full
+"""
+
+    NO_FACTS = r"""
+options: {}
+attributes:
+  facts:
+    description: Returns no facts.
+    support: none
 """

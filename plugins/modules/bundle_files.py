@@ -15,16 +15,9 @@ description:
     missing. M(sglang.fleet.image_load) and M(sglang.fleet.bundle_weights) call it before and after they send.
   - A file comes as C(PATH.part). It gets its name when its size is right and, with O(verify), its SHA-256.
   - Fails without room for what is missing, with the sizes.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  facts:
-    support: none
-    description: Returns no facts.
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.changes
+  - sglang.fleet.attributes.no_facts
 options:
   folder:
     description: The folder.

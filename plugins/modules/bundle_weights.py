@@ -15,16 +15,9 @@ description:
     through. No hub is asked.
   - They are not verified there beyond their size; whoever takes them from the folder does that.
   - A file that is there with the right size is not sent again.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  facts:
-    support: none
-    description: Returns no facts.
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.changes
+  - sglang.fleet.attributes.no_facts
 options:
   bundle:
     description: The bundle's folder on the controller, made by C(sglang-fleet bundle).

@@ -23,10 +23,8 @@ attributes:
     description: Asks the host only, not its repositories. Versions are therefore not known.
   diff_mode:
     support: full
-  facts:
-    support: none
-    description: Returns no facts.
 extends_documentation_fragment:
+  - sglang.fleet.attributes.no_facts
   - sglang.fleet.attributes
 options:
   owner:

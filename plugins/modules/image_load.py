@@ -18,15 +18,9 @@ description:
   - Each blob is verified by its SHA-256, and what was loaded by its ID, which must be one that the lock accepts, before it
     gets its name.
   - What was sent stays until the image is loaded, so that a run that was cut short goes on where it was.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  facts:
-    support: full
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.changes
+  - sglang.fleet.attributes.facts
 options:
   bundle:
     description: The bundle's folder on the controller, made by C(sglang-fleet bundle).

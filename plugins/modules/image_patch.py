@@ -19,15 +19,9 @@ description:
     image is tagged.
   - With O(model_class) the image gets its tag only once SGLang's class of the model has been imported in it, in a container
     like the server's. So an image that has the tag has passed.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  facts:
-    support: full
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.changes
+  - sglang.fleet.attributes.facts
 options:
   base:
     description: The image to build from, as C(fleet_local_image) of M(sglang.fleet.image_pull) gives it.

@@ -20,10 +20,8 @@ attributes:
   diff_mode:
     support: none
     description: RV(removed) names the images.
-  facts:
-    support: none
-    description: Returns no facts.
 extends_documentation_fragment:
+  - sglang.fleet.attributes.no_facts
   - sglang.fleet.attributes
 options:
   applied:

@@ -18,15 +18,9 @@ description:
   - The pull goes on when the connection to the node is lost; a later run watches it on. How far it is shows every ten seconds,
     and goes to the file that the environment variable E(SGLANG_FLEET_EVENTS) names on the controller.
   - Where O(bytes) are known, room on the disk is seen to before the first byte.
-attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
-  facts:
-    support: full
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.changes
+  - sglang.fleet.attributes.facts
 options:
   reference:
     description: The image as a registry knows it, such as V(lmsysorg/sglang:v0.5.10.post1).

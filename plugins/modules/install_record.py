@@ -19,10 +19,8 @@ attributes:
   diff_mode:
     support: none
     description: The record is the roles' own; there is nothing in it for an operator to review.
-  facts:
-    support: full
-    description: Returns C(ansible_facts).
 extends_documentation_fragment:
+  - sglang.fleet.attributes.facts
   - sglang.fleet.attributes
 options:
   owner:

@@ -21,10 +21,8 @@ attributes:
     support: full
   diff_mode:
     support: full
-  facts:
-    support: none
-    description: Returns no facts.
 extends_documentation_fragment:
+  - sglang.fleet.attributes.no_facts
   - sglang.fleet.attributes
 options:
   files:

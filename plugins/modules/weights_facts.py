@@ -21,11 +21,8 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing to show a difference of.
-  facts:
-    support: full
-    description: Returns C(ansible_facts).
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.facts
 options:
   directory:
     description: The folder of weights, laid out as the Hugging Face cache is.

@@ -19,18 +19,10 @@ description:
     source gives each byte once.
   - Refuses a host whose disk has no room for the rest, and names the sizes.
   - Runs on the controller. It needs no connection.
-attributes:
-  check_mode:
-    support: full
-    description: Runs the same in check mode, since it changes nothing.
-  diff_mode:
-    support: none
-    description: There is nothing to show a difference of.
-  facts:
-    support: full
-    description: Returns C(ansible_facts).
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.read_only
+  - sglang.fleet.attributes.controller
+  - sglang.fleet.attributes.facts
 options:
   locked:
     description: Whether a lock names the weights. Where none does, a warning says what that means, and nothing is decided.

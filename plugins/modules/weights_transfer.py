@@ -16,15 +16,11 @@ description:
     them, and the next run finds them and watches on. The download itself is the Hugging Face client's.
   - A file is verified by its SHA-256 before it gets its name, and only then passed on.
 attributes:
-  check_mode:
-    support: full
-  diff_mode:
-    support: none
   facts:
     support: partial
     description: Returns C(ansible_facts) with O(state=marked).
 extends_documentation_fragment:
-  - sglang.fleet.attributes
+  - sglang.fleet.attributes.changes
 options:
   state:
     description:
