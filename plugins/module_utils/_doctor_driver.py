@@ -20,7 +20,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._doctor_common import
     gpus_named,
     some,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import check_driver
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_warnings import check_driver
 
 _VERSION: t.Final = re.compile(r"\b\d{3}(?:\.\d+){1,2}\b")
 _PARTS: t.Final = {

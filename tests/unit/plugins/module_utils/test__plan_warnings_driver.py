@@ -10,7 +10,8 @@ import pytest
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._known_issues import Warn
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import Wishes, facts_for
-from ansible_collections.sglang.fleet.plugins.module_utils._planner import check_driver, make_plan
+from ansible_collections.sglang.fleet.plugins.module_utils._plan_warnings import check_driver
+from ansible_collections.sglang.fleet.plugins.module_utils._planner import make_plan
 from tests.unit.plugins.module_utils.fixtures.plans import (
     CATALOGUE,
     NO_DRIVER,
