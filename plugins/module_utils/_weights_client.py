@@ -17,18 +17,16 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib
-import multiprocessing
 import os
 import random
 import signal
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any
 
-from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import REACH, FetchError, get
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import REACH, FetchError
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import (
     DAMAGED,
     UNVERIFIED,
@@ -42,85 +40,27 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
     wanted_files,
     write_json,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._weights_scout import (
-    child,
-    load_job,
-    no_proxy,
-    scout,
-    secret_of,
-    stalled_for,
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_scout import load_job, scout, stalled_for
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_work import (
+    FORK,
+    Item,
+    Running,
+    backoff,
+    parallel,
+    partial_size,
+    work,
 )
 
 #: Tries of one file that bring no byte, and wrong answers for it, until the transfer gives up.
 TRIES, WRONG = 8, 3
 #: Times that a place may ask for patience in a row.
 PATIENCE = 100
-_FORK = multiprocessing.get_context("fork")
-
-
-def parallel(files: int, most: int) -> int:
-    """How many files at a time: few where there are few, so that the first is there to be passed on early."""
-    return max(2, min(most, files // 8))
-
-
-def backoff(tries: int) -> float:
-    """Seconds to wait before the next try."""
-    return float(min(60, 2 ** max(0, tries - 1)))
 
 
 def say(text: str) -> None:
     """A line for `docker logs`."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()
-
-
-@dataclass
-class Item:
-    """A file that is not verified yet."""
-
-    wanted: Wanted
-    here: bool  # to be hashed first, as it is
-    tries: int = 0
-    wrong: int = 0
-    not_before: float = 0.0
-    avoid: dict[str, float] = field(default_factory=dict)  # host → until when
-
-
-@dataclass
-class Running:
-    item: Item
-    origin: dict[str, str]
-    process: Any
-    pipe: Connection
-
-
-def partial_size(layout: Layout, wanted: Wanted) -> int:
-    """Bytes of a file's unfinished download."""
-    try:
-        return os.stat(layout.partial(wanted)).st_size
-    except OSError:
-        return 0
-
-
-def work(layout: Layout, wanted: Wanted, origin: dict[str, str], folder: str, pipe: Connection) -> None:
-    """One file, in a process of its own. Sends {outcome: verified, …} or {outcome: <kind of FetchError>, text, after}."""
-    child()
-    if origin["kind"] == "peer":
-        no_proxy()
-    secret = {"hub": "token", "peer": "key"}.get(origin["kind"], "")
-    before = partial_size(layout, wanted)
-    try:
-        result = {"outcome": VERIFIED, **get(layout, wanted, origin, secret_of(folder, secret) if secret else "")}
-    except FetchError as trouble:
-        result = {"outcome": trouble.kind, "text": str(trouble), "after": trouble.after}
-    except OSError as error:
-        result = {
-            "outcome": "fatal",
-            "text": f"{wanted.path}: {error.strerror or error} in {layout.directory}",
-            "after": 0,
-        }
-    result.setdefault("got", max(0, partial_size(layout, wanted) - before))
-    pipe.send(result)
 
 
 class Transfer:
@@ -192,8 +132,8 @@ class Transfer:
     # --- doing it ------------------------------------------------------------------------------------------------------
 
     def start(self, item: Item, origin: dict[str, str]) -> None:
-        ours, theirs = _FORK.Pipe(duplex=False)
-        process = _FORK.Process(target=work, args=(self.layout, item.wanted, origin, self.folder, theirs), daemon=True)
+        ours, theirs = FORK.Pipe(duplex=False)
+        process = FORK.Process(target=work, args=(self.layout, item.wanted, origin, self.folder, theirs), daemon=True)
         process.start()
         theirs.close()
         self.running.append(Running(item, origin, process, ours))
@@ -368,8 +308,8 @@ class Transfer:
         self.note = ""
         self.look()
         self.tell("running")
-        ours, theirs = _FORK.Pipe(duplex=False)
-        scouting = _FORK.Process(target=scout, args=(self.folder, theirs), daemon=True)
+        ours, theirs = FORK.Pipe(duplex=False)
+        scouting = FORK.Process(target=scout, args=(self.folder, theirs), daemon=True)
         scouting.start()
         theirs.close()
         if self.job["peers"] and self.todo and ours.poll(6):  # what others have needs no hub

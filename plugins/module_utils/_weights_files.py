@@ -298,3 +298,19 @@ def throw_away(layout: Layout, wanted: Wanted) -> None:
     ):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
+
+
+def link_folder(layout: Layout, files: list[Wanted], folder: str) -> None:
+    """Where the source folder is on the same filesystem, its files become names of the weights' folder, to be verified
+    there. Only whole ones: an unfinished one would be written on."""
+    os.makedirs(layout.blobs, exist_ok=True)
+    for found in survey(layout, files):
+        source = os.path.realpath(os.path.join(folder, *found.wanted.path.split("/")))
+        partial = layout.partial(found.wanted)
+        if found.state != MISSING or os.path.exists(partial) or not os.path.isfile(source):
+            continue
+        if os.path.getsize(source) == found.wanted.size:
+            try:
+                os.link(source, partial)
+            except OSError:
+                return  # another filesystem, or one without links: the transfer copies

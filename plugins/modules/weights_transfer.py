@@ -168,55 +168,19 @@ from urllib.parse import quote, unquote
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.sglang.fleet.plugins.module_utils import (
-    _disk,
-    _weights_client,
-    _weights_fetch,
-    _weights_files,
-    _weights_peer,
-    _weights_scout,
-)
 from ansible_collections.sglang.fleet.plugins.module_utils import _weights_job as job_of
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import (
-    MISSING,
     Layout,
     disk_problem,
-    survey,
+    link_folder,
     wanted_files,
     write_json,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_scripts import write_private, write_scripts
 
-#: What the containers run. Importing it is what brings it to the host.
-SCRIPTS: tuple[Any, ...] = (_disk, _weights_files, _weights_fetch, _weights_client, _weights_scout, _weights_peer)
 #: Seconds that the server has to listen.
 LISTENING = 20
-
-
-def source_text(script: Any) -> str:
-    """Source of a Python module, out of Ansible's archive or a checkout."""
-    source = script.__spec__.loader.get_source(script.__name__)
-    return source.decode() if isinstance(source, bytes) else str(source)  # Ansible's own loader gives bytes
-
-
-def write_private(path: str, text: str) -> None:
-    """A file that is root's alone from its first moment on."""
-    temporary = f"{path}.new"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as handle:
-        handle.write(text)
-    os.replace(temporary, path)
-
-
-def write_scripts(folder: str) -> None:
-    """What the containers run, below a folder that they start in."""
-    package = folder
-    for name in job_of.PACKAGE.split("."):
-        package = os.path.join(package, name)
-        os.makedirs(package, exist_ok=True)
-        write_private(os.path.join(package, "__init__.py"), "")  # so that no package of the same name hides this one
-    for script in SCRIPTS:
-        write_private(os.path.join(package, f"{script.__name__.rpartition('.')[2]}.py"), source_text(script))
 
 
 def read_progress() -> dict[str, Any]:
@@ -226,22 +190,6 @@ def read_progress() -> dict[str, Any]:
             return progress
     except (OSError, ValueError):
         return {}
-
-
-def link_folder(layout: Layout, files: list[_weights_files.Wanted], folder: str) -> None:
-    """Where the source folder is on the same filesystem, its files become names of the weights' folder, to be verified
-    there. Only whole ones: an unfinished one would be written on."""
-    os.makedirs(layout.blobs, exist_ok=True)
-    for found in survey(layout, files):
-        source = os.path.realpath(os.path.join(folder, *found.wanted.path.split("/")))
-        partial = layout.partial(found.wanted)
-        if found.state != MISSING or os.path.exists(partial) or not os.path.isfile(source):
-            continue
-        if os.path.getsize(source) == found.wanted.size:
-            try:
-                os.link(source, partial)
-            except OSError:
-                return  # another filesystem, or one without links: the transfer copies
 
 
 class Host:

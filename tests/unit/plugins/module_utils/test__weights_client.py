@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._weights_client import Item, Transfer, backoff, parallel
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_client import Transfer
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_fetch import FetchError
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_scout import stalled_for
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_work import Item
 from tests.unit.plugins.module_utils.weights_hub import FILES, REPOSITORY, REVISION, Hub, serving
 from tests.unit.plugins.module_utils.weights_run import Host
 
@@ -307,15 +308,6 @@ def test_server_gives_nothing_but_locked_verified_files(make: Callable[[str], Ho
 
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("files", "most", "at_once"), [(1, 8, 2), (24, 8, 3), (130, 8, 8), (1000, 8, 8), (130, 1, 2)])
-def test_parallel(files: int, most: int, at_once: int) -> None:
-    assert parallel(files, most) == at_once
-
-
-def test_backoff() -> None:
-    assert [backoff(tries) for tries in (1, 2, 3, 7, 30)] == [1, 2, 4, 60, 60]
 
 
 def offer(files: int = 0, updated: float = 0, asks_source: bool = False, state: str = "running") -> dict[str, Any]:

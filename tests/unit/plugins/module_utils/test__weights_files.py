@@ -25,6 +25,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
     disk_problem,
     hashed,
     header_problem,
+    link_folder,
     link_in,
     look_at,
     read_record,
@@ -262,3 +263,18 @@ def test_file_that_cannot_be_read_is_no_damage(
 )
 def test_folder_that_cannot_be_written_to(number: int, said: str) -> None:
     assert re.match(said, disk_problem(OSError(number, os.strerror(number), "/w/x"), "/w"))
+
+
+def test_folder_on_the_same_disk_is_linked_not_copied(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    (folder / "sub").mkdir(parents=True)
+    for path, data in FILES.items():
+        (folder / path).write_bytes(data)
+    (folder / SHARD).write_bytes(b"short")
+    layout = Layout(str(tmp_path / "w"), REPOSITORY, REVISION)
+    link_folder(layout, wanted_files(entries()), str(folder))
+    for wanted in wanted_files(entries()):
+        partial = Path(layout.partial(wanted))
+        assert partial.exists() is (wanted.path != SHARD)  # an unfinished one would be written on
+        if partial.exists():
+            assert partial.stat().st_ino == (folder / wanted.path).stat().st_ino

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import Layout
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_job import PACKAGE
-from ansible_collections.sglang.fleet.plugins.modules.weights_transfer import write_scripts
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_scripts import write_scripts
 from tests.unit.plugins.module_utils.weights_hub import REPOSITORY, REVISION, Hub, entries
 
 

@@ -13,11 +13,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _weights_job as job_of
-from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import Layout, wanted_files
 from ansible_collections.sglang.fleet.plugins.modules import weights_transfer
-from tests.unit.plugins.module_utils.weights_hub import FILES, REPOSITORY, REVISION, entries
-
-SHARD = "model-00002-of-00004.safetensors"
+from tests.unit.plugins.module_utils.weights_hub import REPOSITORY, REVISION, entries
 
 
 class Docker:
@@ -162,21 +159,6 @@ def test_folder_that_is_not_there(base: Path) -> None:
     with pytest.raises(ValueError, match="fleet_weights_source is /nowhere, and the host has no such folder"):
         one.start()
     assert docker.started == []
-
-
-def test_folder_on_the_same_disk_is_linked_not_copied(base: Path) -> None:
-    folder = base / "mine"
-    (folder / "sub").mkdir(parents=True)
-    for path, data in FILES.items():
-        (folder / path).write_bytes(data)
-    (folder / SHARD).write_bytes(b"short")
-    layout = Layout(str(base / "w"), REPOSITORY, REVISION)
-    weights_transfer.link_folder(layout, wanted_files(entries()), str(folder))
-    for wanted in wanted_files(entries()):
-        partial = Path(layout.partial(wanted))
-        assert partial.exists() is (wanted.path != SHARD)  # an unfinished one would be written on
-        if partial.exists():
-            assert partial.stat().st_ino == (folder / wanted.path).stat().st_ino
 
 
 def test_marks(base: Path) -> None:
