@@ -44,7 +44,7 @@ CAUGHT = {
     "hung": Caught(
         {"health": "/health answered 200, but no token was generated: no answer within 4.0 s"},
         ["health"],
-        {"smoke_test_budgets": {"health": 4}},
+        {"smoke_test_budgets": {"health": 4}, "smoke_test_request_seconds": 4},
     ),
     "never-closed": Caught({"reasoning": OPEN_ENDED, "reasoning_stream": OPEN_ENDED}),
     "arguments-cut": Caught({"tools_stream": CUT, "tools_parallel": CUT}),
@@ -121,10 +121,11 @@ def verified(measured: Fleet, proxies: dict[str, int]) -> Verified:
     results, told = {}, {}
     for answers in tasks:
         for host, answer in answers.items():
-            results.update(
-                {host: gates for gates in answer.get("ansible_facts", {}).get("smoke_test_results", {}).values()}
-            )
-            told.update({host: item["msg"] for item in answer.get("results", []) if item.get("failed")})
+            for gates in answer.get("ansible_facts", {}).get("smoke_test_results", {}).values():
+                results[host] = gates
+            for item in answer.get("results", []):
+                if item.get("failed"):
+                    told[host] = item["msg"]
     return Verified(play, results, told)
 
 
@@ -175,6 +176,17 @@ def test_tags_may_be_scattered(verified: Verified) -> None:
 def test_what_hangs_is_found_out_within_its_budget(verified: Verified) -> None:
     (health,) = verified.results["hung"]
     assert health["budget_seconds"] == 1804  # the wait for the start included, which the server has behind it
+
+
+def test_a_server_that_is_not_planned_is_told_of(measured: Fleet) -> None:
+    measured.sh(HOST, "cp /etc/sglang/0.env /etc/sglang/1.env")
+    try:
+        play = measured.playbook("playbooks/verify.yml", "-l", "gpu_nodes")
+    finally:
+        measured.sh(HOST, "rm /etc/sglang/1.env")
+    assert play.errors() == [HOST], str(play)
+    (message,) = play.messages()
+    assert f"{HOST}: sglang@1 is set up there and not planned; planned: sglang@0." in message
 
 
 def test_no_key_is_shown(verified: Verified) -> None:
