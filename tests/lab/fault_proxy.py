@@ -129,7 +129,8 @@ class Handler(BaseHTTPRequestHandler):
         self._send(answer.status, body)
 
     def _change(self, choice: Choice) -> None:
-        CHANGES.get(self.fault, lambda _choice: None)(choice)
+        if self.fault in CHANGES:
+            CHANGES[self.fault](choice)
 
     def _stream(self, asked: dict[str, Any], answer: http.client.HTTPResponse) -> None:
         self.send_response(answer.status)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.lab.fault_proxy import CHAT, FAULTS, KEY
-from tests.lab.support import ROOT, Fleet, Play
+from tests.lab.support import ROOT, Fleet, Play, run
 
 pytestmark = pytest.mark.lab
 
@@ -187,6 +187,16 @@ def test_a_server_that_is_not_planned_is_told_of(measured: Fleet) -> None:
     assert play.errors() == [HOST], str(play)
     (message,) = play.messages()
     assert f"{HOST}: sglang@1 is set up there and not planned; planned: sglang@0." in message
+
+
+@pytest.mark.parametrize("name", ["chat.py", "reasoning.py", "tools.py", "chat.sh", "stream.sh", "tools.sh"])
+def test_an_example_for_users_works(measured: Fleet, name: str) -> None:
+    ran = run(
+        "python" if name.endswith(".py") else "bash", f"examples/{name}", env={"SGLANG_URL": measured.endpoint(HOST)}
+    )
+    ran.succeeded()
+    # The model's own words for an answer and for a call.
+    assert ("get_weather" if name == "tools.sh" else "Hello") in ran.out
 
 
 def test_no_key_is_shown(verified: Verified) -> None:
