@@ -6,6 +6,7 @@
 noop    a deploy over nodes that are as they should be, to one ping play over the same nodes
 cold    a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, run over ssh in parallel
 doctor  `sglang-fleet doctor` over nodes that are as they should be, to one ping play over the same nodes
+verify  `playbooks/verify.yml` over one node, whose server passes every gate, to one ping play over it
 plan    10,000 plans in one process, to a bare loop that writes as many plans as JSON (no lab needed)
 weights the same weights for three nodes, to those for one node alone, from a hub that gives 10 MB/s in all, and from one
         that gives what it can: two ratios
@@ -28,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import verify as gates
 import weights as supply
 import yaml
 from rich.console import Console
@@ -172,6 +174,10 @@ def plan(runs: int) -> dict[str, Any]:
     )
 
 
+def verify(runs: int) -> dict[str, Any]:
+    return figures("verify", "verify.yml", "one ping play", gates.measure(runs), 1)
+
+
 def weights(runs: int) -> list[dict[str, Any]]:
     """Whole runs of benchmarks/weights.yml on nodes that have the image; the median of what the hub served besides."""
     with supply.nodes() as fleet:
@@ -201,15 +207,17 @@ def figures(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("only", nargs="?", choices=["noop", "cold", "doctor", "plan", "weights"], help="one of them")
+    parser.add_argument(
+        "only", nargs="?", choices=["noop", "cold", "doctor", "plan", "verify", "weights"], help="one of them"
+    )
     parser.add_argument("--runs", type=int, help="pairs of runs (default: 5; 1 for cold, 3 for weights)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     os.environ["ANSIBLE_FORCE_COLOR"] = "false"
-    wanted = [options.only] if options.only else ["plan", "cold", "noop", "doctor", "weights"]
-    if set(wanted) - {"plan", "weights"}:
+    wanted = [options.only] if options.only else ["plan", "cold", "noop", "doctor", "verify", "weights"]
+    if set(wanted) - {"plan", "verify", "weights"}:
         subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
-    benchmarks = {"cold": cold, "noop": noop, "doctor": doctor, "plan": plan}
+    benchmarks = {"cold": cold, "noop": noop, "doctor": doctor, "plan": plan, "verify": verify}
     usual = {"cold": 1, "weights": 3}
     results = []
     for name in wanted:

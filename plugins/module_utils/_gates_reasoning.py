@@ -14,6 +14,9 @@ from ansible_collections.sglang.fleet.plugins.module_utils._gates import (
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._gates_stream import Streamed, check_whole
 
+#: The seed's example: a greeting might be answered without a thought.
+ASK = "Solve this step by step: what is 15% of 240?"
+
 
 def _check(content: str, reasoning: str, finish: Any) -> str:
     thinking, answer = split_thinking(content, reasoning)

@@ -8,7 +8,14 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.sglang.fleet.plugins.module_utils._gates import CLOSE, OPEN, Answer, GateError, first_choice
+from ansible_collections.sglang.fleet.plugins.module_utils._gates import (
+    CLOSE,
+    OPEN,
+    Answer,
+    GateError,
+    excerpt,
+    first_choice,
+)
 from ansible_collections.sglang.fleet.plugins.module_utils._gates_stream import Streamed, check_whole
 from ansible_collections.sglang.fleet.plugins.module_utils._schema import schema_problems
 
@@ -92,6 +99,29 @@ def check_tools_stream(streamed: Streamed) -> str:
     """A streamed answer calls the tool: its arguments, put together, are whole."""
     check_whole(streamed)
     return check_calls(streamed.tool_calls(), streamed.finish, streamed.text("content"))
+
+
+def check_parallel(streamed: Streamed, whole: Answer) -> str:
+    """Two calls asked for at once, streamed and not: as many in both, and none of them twice.
+
+    A model may choose to make one call only; at temperature 0 it chooses the same both times. What else is wrong with
+    the unstreamed calls is for `check_tools`.
+    """
+    told = check_tools_stream(streamed)
+    calls = {"streamed": streamed.tool_calls(), "unstreamed": message_of(whole)[0].get("tool_calls") or []}
+    made = {how: [_shown(call) for call in some] for how, some in calls.items()}
+    for how, texts in made.items():
+        if len(set(texts)) < len(texts):
+            raise GateError(f"the same call came twice, {how}: {', '.join(texts)}; asked for were Paris and London")
+    if made["unstreamed"] and len(made["unstreamed"]) != len(made["streamed"]):
+        each = ", ".join(f"{len(texts)} {how} ({', '.join(texts)})" for how, texts in made.items())
+        raise GateError(f"the number of calls is not the same: {each}")
+    return told if len(made["streamed"]) > 1 else f"{told}; the model made 1 call where two were asked for"
+
+
+def _shown(call: Mapping[str, Any]) -> str:
+    function = call.get("function") or {}
+    return f"{function.get('name')} {excerpt(str(function.get('arguments')), 80)}"
 
 
 def results(message: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -100,6 +100,31 @@ def test_a_healthy_server_passes_all(harmless: str) -> None:
             id="one index",
         ),
         pytest.param(
+            "calls lost in streaming",
+            {
+                "tools_parallel": 'the number of calls is not the same: 1 streamed (get_weather {"city": "Paris"}), '
+                '2 unstreamed (get_weather {"city": "Paris"}, get_weather {"city": "London"})'
+            },
+            id="lost in streaming",
+        ),
+        pytest.param(
+            "calls lost",
+            {
+                "tools_parallel": "the number of calls is not the same: "
+                '2 streamed (get_weather {"city": "Paris"}, get_weather {"city": "London"}), '
+                '1 unstreamed (get_weather {"city": "Paris"})'
+            },
+            id="lost",
+        ),
+        pytest.param(
+            "last arguments for all",
+            {
+                "tools_parallel": "the same call came twice, streamed: "
+                'get_weather {"city": "London"}, get_weather {"city": "London"}; asked for were Paris and London'
+            },
+            id="same call twice",
+        ),
+        pytest.param(
             "arguments of another type",
             dict.fromkeys(
                 ["tools", "tools_result"],

@@ -109,6 +109,16 @@ def test_streamed_and_not() -> None:
         _gates_tools.check_tools_stream(streamed)
 
 
+def test_one_call_where_two_were_asked_for_passes() -> None:
+    answer = Answer(
+        200, json.dumps({"choices": [{"message": {"tool_calls": [call()]}, "finish_reason": "tool_calls"}]})
+    )
+    calls = {0: {"id": "a", "name": "get_weather", "arguments": PARIS}}
+    streamed = Streamed(calls=calls, finish="tool_calls", done=True)
+    told = 'get_weather {"city": "Paris"}; the model made 1 call where two were asked for'
+    assert _gates_tools.check_parallel(streamed, answer) == told
+
+
 def test_each_call_gets_its_result() -> None:
     calls = [call(), call('{"city": "London"}', identity="b")]
     assert _gates_tools.results({"content": None, "tool_calls": calls}) == [
