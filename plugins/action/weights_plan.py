@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import Layout
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_plan import (
     bad_files,
     decide,
@@ -49,7 +49,7 @@ class ActionModule(ActionBase):
         if problem:
             return {**result, "failed": True, "msg": f"{host}: {problem}"}
         decision = decide(host, found)
-        decision["incoming"] = os.path.join(own["directory"], ".sglang-fleet", "incoming")
+        decision["incoming"] = Layout(own["directory"], own["repository"], own["revision"]).incoming
         source = str(self._task.args.get("source") or "hub")
         decision["says"] = f"{host}: weights: {what_next(decision, own, source, unmarked=self._task.check_mode)}"
         return {

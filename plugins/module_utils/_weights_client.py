@@ -203,8 +203,18 @@ class Transfer:
                 raise FetchError("fatal", f"{text}, {PATIENCE} times in a row")
         elif outcome == "refused":
             # What was here when the bundle's files were sent, and is thrown away since, is not among them.
-            bundle = kind == "folder" and origin["at"] == self.layout.incoming
-            raise FetchError("fatal", f"{text}: the next run sends it from the bundle" if bundle else text)
+            raise FetchError(
+                "fatal", f"{text}: the next run sends it from the bundle" if self.of_bundle(origin) else text
+            )
+        elif outcome == "wrong" and self.of_bundle(origin):
+            # Thrown away, or the next run would take it for what the bundle has, however that was mended.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.join(origin["at"], *item.wanted.path.split("/")))
+            self.damage(item.wanted, text)
+            raise FetchError(
+                "fatal",
+                f"{text}: `sglang-fleet bundle --check` tells whether the bundle has it so; mend it there, and run again",
+            )
         elif outcome == "wrong":
             item.wrong += 1
             self.damage(item.wanted, text)
@@ -215,6 +225,10 @@ class Transfer:
             item.not_before = now + backoff(item.tries)
             if item.tries >= TRIES:
                 raise FetchError("fatal", f"{text}; {TRIES} tries brought nothing more")
+
+    def of_bundle(self, origin: Mapping[str, str]) -> bool:
+        """Whether it is what the controller has sent of a bundle."""
+        return origin["kind"] == "folder" and origin["at"] == self.layout.incoming
 
     def watch_peers(self, now: float) -> None:
         """See whether the others still bring something; else ask the source oneself, or give up."""

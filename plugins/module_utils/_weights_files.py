@@ -96,8 +96,8 @@ class Layout:
 
     @property
     def incoming(self) -> str:
-        """Where files of a bundle are put before they are verified."""
-        return os.path.join(self.own, "incoming")
+        """Where files of a bundle are put before they are verified; another model's are no start of these."""
+        return os.path.join(self.own, "incoming", self.repository.replace("/", "--"), self.revision)
 
     def pointer(self, wanted: Wanted) -> str:
         return os.path.join(self.snapshot, *wanted.path.split("/"))

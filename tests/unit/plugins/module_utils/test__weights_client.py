@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import time
@@ -154,7 +155,8 @@ def test_wrong_bytes_again_and_again(make: Callable[[str], Host], hub: Hub) -> N
     assert told["error"].endswith("3 times. Nothing of it is kept")
     assert hub.given(f"cdn/{SHARD}") == 3
     assert SHARD not in host.content()
-    assert not list(Path(host.layout.blobs).glob("*.incomplete"))
+    sha256 = hashlib.sha256(FILES[SHARD]).hexdigest()
+    assert not (Path(host.layout.blobs) / f"{sha256}.incomplete").exists()
 
 
 @SLOW
@@ -354,6 +356,25 @@ def test_file_that_a_bundle_did_not_bring(make: Callable[[str], Host]) -> None:
     result = {"outcome": "refused", "text": "incoming does not have x", "got": 0}
     with pytest.raises(FetchError, match="incoming does not have x: the next run sends it from the bundle"):
         transfer.trouble(Item(transfer.files[0], False), origin, result, 0.0)
+
+
+def test_wrong_file_of_a_bundle_is_sent_again(make: Callable[[str], Host]) -> None:
+    """Kept, it would be taken for the bundle's by its size for ever, however that was mended."""
+    host = make("a")
+    incoming = Path(host.layout.incoming)
+    for path, data in FILES.items():
+        (incoming / path).parent.mkdir(parents=True, exist_ok=True)
+        (incoming / path).write_bytes(data)
+    (incoming / SHARD).write_bytes(FILES[SHARD][:-1] + b"!")
+    host.write(source={"kind": "folder", "at": str(incoming), "name": str(incoming)})
+    told = host.fetch()
+    assert told["state"] == "failed"
+    assert SHARD in told["error"]
+    assert "`sglang-fleet bundle --check`" in told["error"]
+    assert not (incoming / SHARD).exists()
+    (incoming / SHARD).write_bytes(FILES[SHARD])
+    assert host.fetch()["state"] == "done"
+    assert host.content() == FILES
 
 
 def test_peers_are_asked_without_a_proxy(make: Callable[[str], Host], hub: Hub) -> None:
