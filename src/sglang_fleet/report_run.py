@@ -75,6 +75,17 @@ def read_run(path: Path) -> dict[str, Any]:
         raise FleetError(f"{path}: {error}") from error
 
 
+def previous_of(run: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    """The run that this one names as the one before it, from its folder; None where it names none, or its file is gone.
+
+    Raises FleetError for a file that is no run.
+    """
+    name = run["previous"]
+    path = folder / f"{name}.json"
+    # A name is no path.
+    return read_run(path) if name and path.name == f"{name}.json" and path.is_file() else None
+
+
 def check_run(found: Any) -> dict[str, Any]:
     """The run, where it has the shape of one and its sums are those of its hosts; raises ValueError."""
     found = _finite(found)
@@ -121,6 +132,13 @@ def findings(run: Mapping[str, Any]) -> list[Finding]:
 def host_findings(host: Mapping[str, Any]) -> list[Finding]:
     """What is wrong on one host; something always is where it has not passed."""
     found = [*_failed_gates(host), *_slow_or_wrong(host)]
+    # Where gates failed, the task that ran them has quoted them.
+    told = [gate["evidence"] for gate in host["gates"] if not gate["passed"]]
+    found += [
+        Finding(host["host"], host["status"], error)
+        for error in host.get("errors", ())
+        if not any(evidence and evidence in error for evidence in told)
+    ]
     if not found and host["status"] != PASSED:
         return [Finding(host["host"], "host", f"status: {host['status']}; no gate or measurement says why")]
     return found
