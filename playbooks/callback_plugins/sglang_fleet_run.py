@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from ansible_collections.sglang.fleet.plugins.plugin_utils.run_record import RunRecord
+
 DOCUMENTATION = r"""
 name: sglang_fleet_run
 type: aggregate
@@ -16,8 +18,6 @@ description:
   - Writes a record of each play that sets C(run_record), with every host of it, and the report where the package
     C(sglang-fleet) is installed beside Ansible.
 """
-
-from ansible_collections.sglang.fleet.plugins.plugin_utils.run_record import RunRecord
 
 
 class CallbackModule(RunRecord):  # type: ignore[misc]  # Ansible has no types

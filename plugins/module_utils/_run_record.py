@@ -36,7 +36,19 @@ _WARNING = ("id", "severity", "message", "url")
 _GATE = ("gate", "passed", "evidence", "seconds", "budget_seconds")
 #: what either kind of record has; `metrics` and `settings` are figures and words that the tool was given
 _RECORD = (
-    *("schema", "kind", "profile", "benchmark", "tool", "settings", "metrics", "questions", "host", "instance", "model"),
+    *(
+        "schema",
+        "kind",
+        "profile",
+        "benchmark",
+        "tool",
+        "settings",
+        "metrics",
+        "questions",
+        "host",
+        "instance",
+        "model",
+    ),
     *("gpu", "count", "tp", "ep", "image", "driver", "corpus", "dataset", "taken_at", "comparison"),
 )
 
@@ -100,7 +112,10 @@ def gates_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
 def records_of(facts: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each measurement, with its comparison where one was made."""
     found: list[dict[str, Any]] = []
-    for judged, measured in (("performance_gate_result", "fleet_benchmarks"), ("accuracy_gate_result", "fleet_accuracy")):
+    for judged, measured in (
+        ("performance_gate_result", "fleet_benchmarks"),
+        ("accuracy_gate_result", "fleet_accuracy"),
+    ):
         records = (facts.get(judged) or {}).get("benchmarks") or facts.get(measured) or ()
         found += [{"comparison": None, **_only(record, _RECORD)} for record in records]
     return found

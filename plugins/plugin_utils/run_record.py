@@ -131,7 +131,9 @@ class RunRecord(CallbackBase):  # type: ignore[misc]  # Ansible has no types
             return
         try:
             output.mkdir(mode=0o700, exist_ok=True)
-            written = write_report(check_run(json.loads(path.read_text(encoding="utf-8"))), output, previous_of(run, path.parent))
+            written = write_report(
+                check_run(json.loads(path.read_text(encoding="utf-8"))), output, previous_of(run, path.parent)
+            )
         except (FleetError, ValueError, OSError) as error:
             self._display.warning(f"the report could not be written: {error}. Try {command}")
         else:
