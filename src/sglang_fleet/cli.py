@@ -82,7 +82,10 @@ def report(
     output: Annotated[Path, typer.Option("--output", "-o", help="The report's folder.", metavar="FOLDER")],
     previous: Annotated[
         Path | None,
-        typer.Option(help="The results of the run before it, to tell what has changed.", metavar="RUN"),
+        typer.Option(
+            help="The results of the run before it, to tell what has changed. Left out, those in RUN's folder.",
+            metavar="RUN",
+        ),
     ] = None,
 ) -> None:
     """Write the report of a run of gates and benchmarks: one HTML file, JSON and Markdown.
@@ -93,10 +96,11 @@ def report(
 
     try:
         from sglang_fleet.report import write_report
-        from sglang_fleet.report_run import read_run
+        from sglang_fleet.report_run import previous_of, read_run
 
-        before = None if previous is None else read_run(previous)
-        for path in write_report(read_run(run), output, before):
+        found = read_run(run)
+        before = previous_of(found, run.parent) if previous is None else read_run(previous)
+        for path in write_report(found, output, before):
             typer.echo(path)
     except FleetError as error:
         complain(str(error))

@@ -119,7 +119,7 @@ def _gates(host: Mapping[str, Any]) -> Markup:
         return join(tag("h3", "Gates"), tag("p", "None was run.", class_="hint"))
     rows = [
         [
-            gate_name(gate).removeprefix("gate "),
+            gate_name(gate, host).removeprefix("gate "),
             mark("good", "passed") if gate["passed"] else mark("bad", "failed"),
             seconds(gate["seconds"]) + (f" of {seconds(gate['budget_seconds'])}" if gate["budget_seconds"] else ""),
             gate["evidence"],

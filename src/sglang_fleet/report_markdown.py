@@ -68,7 +68,7 @@ def _host(host: Mapping[str, Any]) -> Iterator[str]:
             ("Gate", "Result", "Took", "Evidence"),
             (
                 (
-                    gate_name(gate).removeprefix("gate "),
+                    gate_name(gate, host).removeprefix("gate "),
                     "passed" if gate["passed"] else "FAILED",
                     seconds(gate["seconds"]),
                     gate["evidence"],

@@ -74,11 +74,7 @@ def facts(pairs: Iterable[tuple[str, str | None]]) -> Markup:
     """A list of names and values; those without a value are left out."""
     return tag(
         "dl",
-        [
-            tag("div", tag("dt", name), tag("dd", value), class_="long" if len(value) > 24 else None)
-            for name, value in pairs
-            if value
-        ],
+        [tag("div", tag("dt", name), tag("dd", value)) for name, value in pairs if value],
     )
 
 

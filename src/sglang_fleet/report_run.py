@@ -43,6 +43,10 @@ _UNITS = {
 }
 
 
+#: What to do about a file that is no run.
+_WHERE = "playbooks/benchmark.yml writes a run's file, and says where (Run recorded)"
+
+
 @dataclass(frozen=True)
 class Finding:
     """What is wrong on a host: where is the instance, the gate or the measurement, text says what."""
@@ -66,13 +70,26 @@ def read_run(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise FleetError(f"{path}: cannot be read: {error.strerror}") from error
+        raise FleetError(f"{path}: cannot be read: {error.strerror}. {_WHERE}") from error
     except ValueError as error:
-        raise FleetError(f"{path}: not JSON: {error}") from error
+        raise FleetError(f"{path}: not JSON: {error}. {_WHERE}") from error
+    if not isinstance(found, dict) or not {"run_id", "hosts"} & found.keys():
+        raise FleetError(f"{path}: no run: it has neither run_id nor hosts. {_WHERE}")
     try:
         return check_run(found)
     except ValueError as error:
         raise FleetError(f"{path}: {error}") from error
+
+
+def previous_of(run: Mapping[str, Any], folder: Path) -> dict[str, Any] | None:
+    """The run that this one names as the one before it, from its folder; None where it names none, or its file is gone.
+
+    Raises FleetError for a file that is no run.
+    """
+    name = run["previous"]
+    path = folder / f"{name}.json"
+    # A name is no path.
+    return read_run(path) if name and path.name == f"{name}.json" and path.is_file() else None
 
 
 def check_run(found: Any) -> dict[str, Any]:
@@ -121,6 +138,13 @@ def findings(run: Mapping[str, Any]) -> list[Finding]:
 def host_findings(host: Mapping[str, Any]) -> list[Finding]:
     """What is wrong on one host; something always is where it has not passed."""
     found = [*_failed_gates(host), *_slow_or_wrong(host)]
+    # Where gates failed, the task that ran them has quoted them.
+    told = [gate["evidence"] for gate in host["gates"] if not gate["passed"]]
+    found += [
+        Finding(host["host"], host["status"], error)
+        for error in host.get("errors", ())
+        if not any(evidence and evidence in error for evidence in told)
+    ]
     if not found and host["status"] != PASSED:
         return [Finding(host["host"], "host", f"status: {host['status']}; no gate or measurement says why")]
     return found
@@ -129,7 +153,7 @@ def host_findings(host: Mapping[str, Any]) -> list[Finding]:
 def _failed_gates(host: Mapping[str, Any]) -> Iterator[Finding]:
     for gate in host["gates"]:
         if not gate["passed"]:
-            yield Finding(host["host"], gate_name(gate), gate["evidence"])
+            yield Finding(host["host"], gate_name(gate, host), gate["evidence"])
 
 
 def _slow_or_wrong(host: Mapping[str, Any]) -> Iterator[Finding]:
@@ -215,9 +239,11 @@ def record_name(record: Mapping[str, Any]) -> str:
     return f"{record['profile']} ({at_once(record)}{of_length})"
 
 
-def gate_name(gate: Mapping[str, Any]) -> str:
-    """A gate, with its instance where it is told."""
-    return f"gate {gate['gate']}" + (f", instance {gate['instance']}" if gate.get("instance") is not None else "")
+def gate_name(gate: Mapping[str, Any], host: Mapping[str, Any]) -> str:
+    """A gate, with its instance where the host has several."""
+    several = len({entry.get("instance") for entry in host["gates"]} - {None}) > 1
+    told = several and gate.get("instance") is not None
+    return f"gate {gate['gate']}" + (f", instance {gate['instance']}" if told else "")
 
 
 # --- Texts ----------------------------------------------------------------------------------------------------------
@@ -258,9 +284,10 @@ def seconds(value: float | None) -> str:
     if value < 60:
         return f"{value:.1f}\u00a0s" if value < 10 else f"{value:.0f}\u00a0s"
     whole = round(value)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    number, part, units = (
+        (whole // 60, whole % 60, ("min", "s")) if whole < 3600 else (whole // 3600, whole % 3600 // 60, ("h", "min"))
+    )
+    return f"{number} {units[0]} {part} {units[1]}" if part else f"{number} {units[0]}"
 
 
 def moment(text: str) -> str:

@@ -242,7 +242,10 @@ def test_the_command_refuses_what_is_no_run(tmp_path: Path) -> None:
     file.write_text("{}")
     done = run(str(file), "-o", str(tmp_path / "out"))
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == f"sglang-fleet: {file}: the run: 'schema' is a required property\n"
+    assert done.stderr == (
+        f"sglang-fleet: {file}: no run: it has neither run_id nor hosts. playbooks/benchmark.yml writes a run's file, and "
+        "says where (Run recorded)\n"
+    )
     assert not (tmp_path / "out").exists()
 
 

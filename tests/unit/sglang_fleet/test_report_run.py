@@ -13,7 +13,17 @@ import pytest
 
 from sglang_fleet import report_run
 from sglang_fleet.planning import FleetError
-from sglang_fleet.report_run import Finding, check_run, figure, findings, moment, read_run, seconds, tolerance_text
+from sglang_fleet.report_run import (
+    Finding,
+    check_run,
+    figure,
+    findings,
+    moment,
+    previous_of,
+    read_run,
+    seconds,
+    tolerance_text,
+)
 from tests.unit.sglang_fleet.report_runs import everything, gate, host, mi300x, run_of
 
 RUN = run_of(mi300x("a"), mi300x("b", "failed", high=0.5))
@@ -94,6 +104,30 @@ def test_findings_are_what_is_wrong_and_nothing_else() -> None:
     assert findings(run_of(mi300x("a"))) == []
 
 
+def test_of_one_server_no_gate_names_the_instance() -> None:
+    alone = host("a", "failed", gates=[gate("chat", False, "no") | {"instance": "0"}, gate("performance 0/low")])
+    assert [entry.where for entry in findings(run_of(alone))] == ["gate chat"]
+
+
+def test_what_a_task_said_is_a_finding_where_no_gate_says_it() -> None:
+    refused = host("a", "failed", errors=["Plan: does not fit"])
+    assert findings(run_of(refused)) == [Finding("a", "failed", "Plan: does not fit")]
+    slow = host("a", "failed", gates=[gate("chat", False, "said nothing")], errors=["Test: chat failed: said nothing"])
+    assert [entry.where for entry in findings(run_of(slow))] == ["gate chat"]
+
+
+def test_the_run_before_is_found_in_the_folder(tmp_path: Path) -> None:
+    now = run_of(mi300x("a"), run_id="two", previous="one")
+    assert previous_of(now, tmp_path) is None
+    before = run_of(mi300x("a"), run_id="one")
+    (tmp_path / "one.json").write_text(json.dumps(before))
+    assert previous_of(now, tmp_path) == before
+    assert previous_of(before, tmp_path) is None
+    # A name that leads elsewhere is none.
+    (tmp_path / "sub").mkdir()
+    assert previous_of(now | {"previous": "../one"}, tmp_path / "sub") is None
+
+
 def test_a_performance_gate_and_its_comparison_are_one_finding() -> None:
     slow = mi300x("a", "failed", high=0.5)
     slow["gates"] = [gate("performance high", False, "worse than minimax-m2.1-4xmi300x-speed-c100: output_throughput")]
@@ -103,7 +137,7 @@ def test_a_performance_gate_and_its_comparison_are_one_finding() -> None:
 def test_an_instance_is_named_where_there_are_several() -> None:
     slow = mi300x("a", "failed", high=0.5)
     slow["benchmarks"].append(slow["benchmarks"][1] | {"instance": "1"})
-    slow["gates"] = [gate("chat", False, "no") | {"instance": "1"}]
+    slow["gates"] = [gate("chat", False, "no") | {"instance": "1"}, gate("chat") | {"instance": "0"}]
     assert [entry.where for entry in findings(run_of(slow))] == [
         "gate chat, instance 1", "high (100 at once, 1000/1000 tokens), instance 0",
     ]  # fmt: skip
@@ -132,8 +166,8 @@ def test_figures(value: Any, text: str) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (None, "–"), (0.412, "412 ms"), (4.4, "4.4 s"), (12.3, "12 s"), (60, "1 min 0 s"), (185.2, "3 min 5 s"),
-        (3600, "1 h 0 min"), (7800, "2 h 10 min"),
+        (None, "–"), (0.412, "412 ms"), (4.4, "4.4 s"), (12.3, "12 s"), (60, "1 min"), (185.2, "3 min 5 s"),
+        (3600, "1 h"), (7800, "2 h 10 min"),
     ],
 )  # fmt: skip
 def test_durations(value: float | None, text: str) -> None:
