@@ -212,7 +212,7 @@ class Run:
         )
         plan = self.params["plan"]
         self.model = str(instance["server_args"].get("served-model-name") or plan["model_path"])
-        self.environment = str(self.params["environments"].get(self.tool, ""))
+        self.environment = os.path.expanduser(self.params["environments"].get(self.tool, ""))
         self.data = (
             os.path.abspath(self.params["data"].get(self.name, "") or "") if self.name in self.params["data"] else ""
         )
