@@ -42,14 +42,14 @@ def server_url(instance: Mapping[str, Any], node: str, same_host: bool, given: s
     """
     if given:
         if not given.startswith(("http://", "https://")):
-            raise AccuracyError(f"accuracy_urls has {given!r} for instance {instance['name']}: wanted http://HOST:PORT")
+            raise AccuracyError(f"accuracy_urls has {given!r} for it: wanted http://HOST:PORT")
         return given.rstrip("/")
     address, port = str(instance["address"]), int(instance["port"])
     if address in _WILDCARDS:
         return base_url("127.0.0.1" if same_host else node, port)
     if address.startswith(_LOOPBACK) and not same_host:
         raise AccuracyError(
-            f"instance {instance['name']} listens on {address}, which its own host alone reaches: name that host in"
+            f"it listens on {address}, which its own host alone reaches: name that host in"
             " accuracy_host, give the way there in accuracy_urls, or have the server listen elsewhere (fleet_address)"
         )
     return base_url(address, port)

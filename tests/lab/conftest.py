@@ -46,7 +46,7 @@ def fleet(lab_supply: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="session")
 def measured(lab_supply: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One node that serves M2.7: what gates, benchmarks and accuracy are measured on, one file after the other."""
-    node = Node("accdev-01", "bookworm", "h200:8", AUTO, ("gpu_nodes", "nvidia"), owner="accdev")
-    with fresh_nodes("accdev", [node], tmp_path_factory) as made:
+    node = Node("measured-01", "bookworm", "h200:8", AUTO, ("gpu_nodes", "nvidia"), owner="measured")
+    with fresh_nodes("measured", [node], tmp_path_factory) as made:
         made.playbook("deploy.yml", "-l", "gpu_nodes").succeeded()
         yield made

@@ -25,9 +25,9 @@ import pytest
 
 from tests.lab.support import Fleet, Play, eventually
 
-pytestmark = [pytest.mark.lab, pytest.mark.xdist_group("measured")]
+pytestmark = pytest.mark.lab
 
-HOST = "accdev-01"
+HOST = "measured-01"
 SAMPLE = Path(__file__).with_name("gsm8k_sample.jsonl")
 ROWS = [json.loads(line) for line in SAMPLE.read_text().splitlines()]
 QUESTIONS = [row["question"] for row in ROWS]

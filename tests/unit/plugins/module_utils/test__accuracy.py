@@ -81,9 +81,9 @@ def test_where_a_server_is_asked(address: str, same_host: bool, given: str, want
         (
             "127.0.0.1",
             "",
-            "instance 0 listens on 127.0.0.1, which its own host alone reaches: name that host in accuracy_host",
+            "it listens on 127.0.0.1, which its own host alone reaches: name that host in accuracy_host",
         ),
-        ("10.0.0.5", "10.0.0.5:30000", "accuracy_urls has '10.0.0.5:30000' for instance 0: wanted http://HOST:PORT"),
+        ("10.0.0.5", "10.0.0.5:30000", "accuracy_urls has '10.0.0.5:30000' for it: wanted http://HOST:PORT"),
     ],
 )
 def test_a_server_that_nothing_reaches(address: str, given: str, message: str) -> None:

@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from ansible_collections.sglang.fleet.plugins.module_utils._accuracy import AccuracyError
 from ansible_collections.sglang.fleet.plugins.module_utils._accuracy_nemo_skills import (
     COMMIT,
     command,
+    metrics_file,
     prepare_command,
+    read,
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
 
@@ -84,4 +87,55 @@ def test_the_role_installs_what_was_read() -> None:
     assert source == f"git+https://github.com/NVIDIA-NeMo/Skills@{COMMIT}"
 
 
-WROTE: list[tuple[str, str, int, dict[str, Any]]] = GPQA_ROWS
+GPQA = (FIXTURES / "nemo-skills-gpqa.json").read_text()
+MMLU_PRO = (FIXTURES / "nemo-skills-mmlu-pro.json").read_text()
+
+
+def test_what_it_wrote_of_eight_seeds() -> None:
+    """The table that the tool printed: 40.00% ± 18.52% and 15.00%, 40.00% and 0.00%, 100.00% and 0.00%."""
+    assert read(GPQA, BENCHMARKS["gpqa-diamond"]) == {
+        "questions": 5,
+        "tool_version": COMMIT[:12],
+        "metrics": {
+            "pass@1[avg-of-8]": {"accuracy": 40.0, "no_answer": 15.0, "spread": 18.5164},
+            "majority@8": {"accuracy": 40.0, "no_answer": 0.0},
+            "pass@8": {"accuracy": 100.0, "no_answer": 0.0},
+        },
+    }
+
+
+def test_what_it_wrote_of_greedy_answers() -> None:
+    assert read(MMLU_PRO, BENCHMARKS["mmlu-pro"]) == {
+        "questions": 4,
+        "tool_version": COMMIT[:12],
+        "metrics": {"pass@1": {"accuracy": 50.0, "no_answer": 25.0}},
+    }
+
+
+def test_a_seed_without_answers() -> None:
+    metrics = json.loads(GPQA)
+    for way in ("pass@8", "pass@1[avg-of-8]", "majority@8"):
+        del metrics["gpqa"][way]
+    with pytest.raises(AccuracyError) as error:
+        read(json.dumps(metrics), BENCHMARKS["gpqa-diamond"])
+    assert str(error.value).startswith(
+        "NeMo-Skills' metrics of gpqa have no pass@1[avg-of-8], majority@8, pass@8; they have pass@1, pass@2, "
+    )
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        pytest.param("{", "JSONDecodeError", id="torn"),
+        pytest.param(MMLU_PRO, "KeyError 'gpqa'", id="of another benchmark"),
+        pytest.param(GPQA.replace("symbolic_correct", "judge_correct"), "KeyError 'symbolic_correct'", id="judged"),
+    ],
+)
+def test_what_is_no_result(metrics: str, message: str) -> None:
+    with pytest.raises(AccuracyError) as error:
+        read(metrics, BENCHMARKS["gpqa-diamond"])
+    assert str(error.value).startswith(f"NeMo-Skills' metrics are not as they should be: {message}")
+
+
+def test_where_it_writes() -> None:
+    assert metrics_file(BENCHMARKS["aime-2025"]) == "output/eval-results/aime25/metrics.json"
