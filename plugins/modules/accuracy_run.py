@@ -46,9 +46,16 @@ options:
     elements: dict
     default: []
   environments:
-    description: The folder of each tool's virtual environment, by C(lm-eval) and C(nemo-skills).
+    description: The folder of each tool's virtual environment.
     type: dict
     required: true
+    suboptions:
+      lm-eval:
+        description: That of lm-eval.
+        type: path
+      nemo-skills:
+        description: That of NeMo-Skills.
+        type: path
   work_dir:
     description: Where runs that go on, and the last one that ended, keep what they need.
     type: path
@@ -212,7 +219,7 @@ class Run:
         )
         plan = self.params["plan"]
         self.model = str(instance["server_args"].get("served-model-name") or plan["model_path"])
-        self.environment = os.path.expanduser(self.params["environments"].get(self.tool, ""))
+        self.environment = str(self.params["environments"].get(self.tool) or "")
         self.data = (
             os.path.abspath(self.params["data"].get(self.name, "") or "") if self.name in self.params["data"] else ""
         )
@@ -364,7 +371,11 @@ def main() -> None:
             "benchmarks": {"type": "list", "elements": "str", "default": ["gsm8k"]},
             "catalogue": {"type": "dict", "default": {}},
             "jobs": {"type": "list", "elements": "dict", "default": []},
-            "environments": {"type": "dict", "required": True},
+            "environments": {
+                "type": "dict",
+                "required": True,
+                "options": {"lm-eval": {"type": "path"}, "nemo-skills": {"type": "path"}},
+            },
             "work_dir": {"type": "path", "required": True},
             "host": {"type": "str", "required": True},
             "node": {"type": "str", "required": True},
