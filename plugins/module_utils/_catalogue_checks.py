@@ -26,6 +26,7 @@ SECTIONS: t.Final[dict[str, str]] = {
     "known_issues": "known_issues",
     "references": "references",
     "benchmark_profiles": "benchmark_profiles",
+    "accuracy_benchmarks": "accuracy_benchmarks",
 }
 
 #: where a checkout and an installed collection both keep it, seen from plugins/module_utils/

@@ -12,7 +12,10 @@ import pytest
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue, read_data
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError, check_references
 
-NAMES = "vendors, gpus, architectures, models, images, drivers, container_tools, patches, container_profiles, known_issues, references, benchmark_profiles"
+NAMES = (
+    "vendors, gpus, architectures, models, images, drivers, container_tools, patches, container_profiles, known_issues, references, "
+    "benchmark_profiles, accuracy_benchmarks"
+)
 R100 = {
     "title": "NVIDIA R100",
     "vendor": "nvidia",

@@ -61,6 +61,21 @@ def test_like_with_like(change: dict[str, Any], reasons: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "reasons"),
+    [
+        pytest.param({"gpu": "H200", "count": 8, "tp": 8, "ep": 8}, [], id="other GPUs"),
+        pytest.param({"model": "MiniMax-M2"}, ["model MiniMax-M2, not MiniMax-M2.7"], id="model"),
+        pytest.param({"tool": "lm-eval"}, ["tool lm-eval, not nemo-skills"], id="tool"),
+        pytest.param({"settings": {"max_tokens": 32768}}, ["max_tokens 32768, not 120000"], id="settings"),
+    ],
+)
+def test_accuracy_is_compared_across_hardware(change: dict[str, Any], reasons: list[str]) -> None:
+    record = like(GPQA)
+    settings = {**record["settings"], **change.pop("settings", {})}
+    assert why_not({**record, **change, "settings": settings}, REFERENCES[GPQA]) == reasons
+
+
+@pytest.mark.parametrize(
     ("metric", "value", "wanted"),
     [
         # 511.05 tokens/s, 10 %: from 459.945 to 562.155, and half a hundredth on either side

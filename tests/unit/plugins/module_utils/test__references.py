@@ -170,7 +170,7 @@ ENVIRONMENTS: dict[str, tuple[str, int, int, int, str, str, dict[str, t.Any] | N
 #: concurrency -> prompts, and the tokens that the tool's seed and lengths ask for
 WORKLOADS = {1: (10, 6101, 4220), 16: (80, 39668, 40805), 100: (500, 249831, 252662)}
 
-NEMO = "NVIDIA NeMo-Skills"
+NEMO = "nemo-skills"
 SAMPLED = {"seeds": 8, "temperature": 0.6, "top_p": 0.95, "max_tokens": 120000, "parse_reasoning": True}
 
 #: run -> model, tool, settings, metrics
