@@ -50,10 +50,10 @@ options:
     type: dict
     required: true
     suboptions:
-      lm-eval:
+      lm_eval:
         description: That of lm-eval.
         type: path
-      nemo-skills:
+      nemo_skills:
         description: That of NeMo-Skills.
         type: path
   work_dir:
@@ -112,7 +112,7 @@ EXAMPLES = r"""
     plan: "{{ ansible_facts.fleet_plan }}"
     benchmarks: [gsm8k]
     environments:
-      lm-eval: /opt/lm-eval
+      lm_eval: /opt/lm-eval
     work_dir: /var/tmp/accuracy
     host: "{{ inventory_hostname }}"
     node: "{{ ansible_host }}"
@@ -219,7 +219,7 @@ class Run:
         )
         plan = self.params["plan"]
         self.model = str(instance["server_args"].get("served-model-name") or plan["model_path"])
-        self.environment = str(self.params["environments"].get(self.tool) or "")
+        self.environment = str(self.params["environments"].get(self.tool.replace("-", "_")) or "")
         self.data = (
             os.path.abspath(self.params["data"].get(self.name, "") or "") if self.name in self.params["data"] else ""
         )
@@ -374,7 +374,7 @@ def main() -> None:
             "environments": {
                 "type": "dict",
                 "required": True,
-                "options": {"lm-eval": {"type": "path"}, "nemo-skills": {"type": "path"}},
+                "options": {"lm_eval": {"type": "path"}, "nemo_skills": {"type": "path"}},
             },
             "work_dir": {"type": "path", "required": True},
             "host": {"type": "str", "required": True},

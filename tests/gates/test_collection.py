@@ -28,7 +28,17 @@ def _plugins(kind: str) -> list[str]:
 def test_tarball_holds_what_users_need_and_no_more(tarball: Path) -> None:
     with tarfile.open(tarball) as archive:
         top = {name.split("/")[0] for name in archive.getnames()}
-    assert {"plugins", "roles", "playbooks", "meta", "catalogue", "examples", "README.md", "LICENSE", "MANIFEST.json"} <= top
+    assert {
+        "plugins",
+        "roles",
+        "playbooks",
+        "meta",
+        "catalogue",
+        "examples",
+        "README.md",
+        "LICENSE",
+        "MANIFEST.json",
+    } <= top
     allowed = {"changelogs", "docs", "FILES.json", "CHANGELOG.md"}
     extra = top - allowed - {"plugins", "roles", "playbooks", "meta", "catalogue", "examples", "README.md", "LICENSE"}
     assert extra == {"MANIFEST.json"}, "add what does not belong to users to build_ignore in galaxy.yml"

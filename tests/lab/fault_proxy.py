@@ -206,4 +206,4 @@ def serve(url: str, ports: dict[str, int]) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], {fault: int(port) for fault, _, port in (word.partition("=") for word in sys.argv[2:])})
+    serve(sys.argv[1], {fault: int(port) for fault, _sign, port in (word.partition("=") for word in sys.argv[2:])})

@@ -40,18 +40,18 @@ class Seen(HTMLParser):
         self.feed(text)
         assert self.open == [], "elements that are not closed"
 
-    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.add(name)
-        if name not in self.EMPTY:
-            self.open.append(name)
-        self._note(attributes)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in self.EMPTY:
+            self.open.append(tag)
+        self._note(attrs)
 
-    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.tags.add(name)
-        self._note(attributes)
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self._note(attrs)
 
-    def handle_endtag(self, name: str) -> None:
-        assert self.open.pop() == name
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
 
     def _note(self, attributes: list[tuple[str, str | None]]) -> None:
         for key, value in attributes:

@@ -74,7 +74,7 @@ class Module:
                 "instances": [instance],
                 "image": {"reference": "lmsysorg/sglang:v1", "sglang_version": "1"},
             },
-            "environments": {"lm-eval": str(folder / "env")},
+            "environments": {"lm_eval": str(folder / "env")},
             "work_dir": str(folder / "work"),
             "host": "a",
             "node": "a",
