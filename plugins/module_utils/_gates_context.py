@@ -33,28 +33,34 @@ def prompt_tokens(answer: Answer) -> int:
     return int(tokens)
 
 
-def cache_tokens(info: Answer) -> int | None:
-    """Tokens in the server's KV cache, out of `/server_info`; None where it does not say.
+def cache_tokens(info: Answer) -> tuple[int | None, str]:
+    """(tokens in the server's KV cache, what it runs on: cuda, cpu, …), out of `/server_info`; None, "" where it does not say.
 
     What else is in there stays out of every message: the server's arguments, and with them its key.
     """
     if info.status != 200:
-        return None
+        return None, ""
     try:
         told = info.json()
     except GateError:
-        return None
-    tokens = told.get("max_total_num_tokens") if isinstance(told, dict) else None
-    return tokens if isinstance(tokens, int) and tokens > 0 else None
+        return None, ""
+    if not isinstance(told, dict):
+        return None, ""
+    tokens = told.get("max_total_num_tokens")
+    return (tokens if isinstance(tokens, int) and tokens > 0 else None), str(told.get("device") or "")
 
 
-def too_small(planned: int, cache: int | None) -> str:
+def too_small(planned: int, cache: int | None, device: str = "") -> str:
     """Why there is nothing to be tested near the plan's limit; empty where there is.
 
     planned: tokens of the longest request by the plan's fit. cache: tokens of the server's KV cache, where it is known.
+    Raises GateError where it holds much less than was planned, unless the server runs on no GPU at all.
     """
     if cache is not None and cache < planned * LEAST_SHARE:
-        return f"the server's KV cache holds {cache} tokens, the plan reckons with a context of {planned}"
+        found = f"the server's KV cache holds {cache} tokens, the plan reckons with a context of {planned}"
+        if device == "cpu":
+            return f"{found}, which is a GPU's, and it runs on a CPU"
+        raise GateError(f"{found}: something else may hold the GPUs' memory (sglang-fleet doctor looks)")
     if planned <= 2 * (ANSWER_TOKENS + MARGIN_TOKENS):
         return f"a context of {planned} tokens is too short to be filled"
     return ""

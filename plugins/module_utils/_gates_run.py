@@ -178,8 +178,8 @@ def _context(session: Session) -> str:
     planned = session.wishes.context_tokens
     if not planned:
         return "skipped: the plan does not say how long a request may be"
-    cache = _gates_context.cache_tokens(session.api.call("/server_info", seconds=session.seconds()))
-    why = _gates_context.too_small(planned, cache)
+    cache, device = _gates_context.cache_tokens(session.api.call("/server_info", seconds=session.seconds()))
+    why = _gates_context.too_small(planned, cache, device)
     if why:
         return f"skipped: {why}"
     nonce = uuid.uuid4().hex

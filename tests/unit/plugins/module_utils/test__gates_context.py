@@ -46,18 +46,27 @@ def test_the_target_is_the_limit_less_the_answer(planned: int, cache: int | None
 
 
 @pytest.mark.parametrize(
-    ("info", "tokens"),
+    ("info", "told"),
     [
-        (Answer(200, '{"max_total_num_tokens": 16384}'), 16384),
-        (Answer(200, "{}"), None),
-        (Answer(200, "[]"), None),
-        (Answer(200, '{"api_key": "k3y", "max_tot'), None),
-        (Answer(404, "{}"), None),
-        (Answer(0, "refused"), None),
+        (Answer(200, '{"max_total_num_tokens": 16384}'), (16384, "")),
+        (Answer(200, '{"max_total_num_tokens": 16384, "device": "cuda"}'), (16384, "cuda")),
+        (Answer(200, "{}"), (None, "")),
+        (Answer(200, "[]"), (None, "")),
+        (Answer(200, '{"api_key": "k3y", "max_tot'), (None, "")),
+        (Answer(404, "{}"), (None, "")),
+        (Answer(0, "refused"), (None, "")),
     ],
 )
-def test_the_servers_own_cache(info: Answer, tokens: int | None) -> None:
-    assert _gates_context.cache_tokens(info) == tokens
+def test_the_servers_own_cache(info: Answer, told: tuple[int | None, str]) -> None:
+    assert _gates_context.cache_tokens(info) == told
+
+
+@pytest.mark.parametrize("device", ["cuda", ""])
+def test_a_cache_of_less_than_half_of_what_was_planned_fails(device: str) -> None:
+    assert _gates_context.too_small(10000, 5000, device) == ""
+    with pytest.raises(GateError, match="holds 4999 tokens, the plan reckons with a context of 10000: something else"):
+        _gates_context.too_small(10000, 4999, device)
+    assert _gates_context.too_small(10000, 4999, "cpu").endswith("which is a GPU's, and it runs on a CPU")
 
 
 def test_a_long_prompt_was_answered() -> None:

@@ -185,7 +185,8 @@ def test_another_key_is_the_model_lists_to_tell() -> None:
         pytest.param(0, "skipped: the plan does not say how long a request may be", id="unknown"),
         pytest.param(
             196608,
-            "skipped: the server's KV cache holds 16384 tokens, the plan reckons with a context of 196608",
+            "skipped: the server's KV cache holds 16384 tokens, the plan reckons with a context of 196608,"
+            " which is a GPU's, and it runs on a CPU",
             id="small cache",
         ),
         pytest.param(150, "skipped: a context of 150 tokens is too short to be filled", id="short"),
