@@ -73,7 +73,9 @@ def _gates(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             yield f"gate {name}: was not run before"
         elif good != old[name]:
             yield f"gate {name}: {'passes now' if good else 'fails now'}"
-    yield from (f"gate {name}: was not run this time" for name in old if name not in new)
+    gone = [name for name in old if name not in new]
+    if gone:
+        yield f"{'gates' if len(gone) > 1 else 'gate'} {', '.join(gone)}: not run this time"
 
 
 def _speed(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
