@@ -53,6 +53,8 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_work import 
 
 #: Tries of one file that bring no byte, and wrong answers for it, until the transfer gives up.
 TRIES, WRONG = 8, 3
+#: Seconds that count as a host's silence once every host that asks the source has given up.
+GIVEN_UP = 5.0
 #: Times that a place may ask for patience in a row.
 PATIENCE = 100
 
@@ -106,7 +108,8 @@ class Transfer:
             self.todo = dict(order)
 
     def damage(self, wanted: Wanted, reason: str) -> None:
-        self.damaged.append({"path": wanted.path, "reason": reason})
+        if {"path": wanted.path, "reason": reason} not in self.damaged:
+            self.damaged.append({"path": wanted.path, "reason": reason})
         say(f"{wanted.path}: {reason}")
 
     def origin_for(self, item: Item, now: float) -> dict[str, str] | None:
@@ -236,6 +239,9 @@ class Transfer:
             self.seen.clear()
             return
         silent, limit = stalled_for(self.offers, self.seen, now), float(self.job["stall_seconds"])
+        sources = [offer["state"] for offer in self.offers.values() if offer["asks_source"]]
+        if sources and set(sources) == {"failed"}:
+            limit = min(limit, GIVEN_UP)
         if self.job["fallback"] and silent > limit * (1 + min(self.job["rank"], 4) / 2):
             self.asks_source = True
             self.note = f"no host of the run gave anything for {silent:.0f} s: asking {self.job['source']['name']}"
@@ -358,6 +364,16 @@ def main(folder: str, state: str) -> int:
 
     signal.signal(signal.SIGTERM, stop)
     transfer = Transfer(folder, state)
+    try:
+        return ended(transfer)
+    finally:
+        # It has no further use, and the playbook that would clear up may be dead.
+        with contextlib.suppress(OSError):
+            os.unlink(os.path.join(folder, "token"))
+
+
+def ended(transfer: Transfer) -> int:
+    """The exit status, once progress.json says how it ended."""
     try:
         transfer.run()
     except FetchError as trouble:

@@ -119,7 +119,7 @@ def client_command(image: str, directory: str, source: Mapping[str, str], label:
     """The words after `docker` that start a transfer."""
     mounts = [
         f"type=bind,src={directory},dst={WEIGHTS}",
-        f"type=bind,src={JOB},dst=/job,readonly",
+        f"type=bind,src={JOB},dst=/job",  # it takes the token away at its end
         f"type=bind,src={STATE},dst=/state",
     ]
     folder = folder_mount(source["at"], directory)[0] if source["kind"] == "folder" else ""

@@ -157,11 +157,12 @@ ansible_facts:
 """
 
 import contextlib
+import http.client
 import json
 import os
+import re
 import secrets
 import shutil
-import socket
 import time
 from typing import Any
 from urllib.parse import quote, unquote
@@ -209,7 +210,11 @@ class Host:
     def remove(self, name: str) -> bool:
         if not self.container(name):
             return False
-        self.docker.call("rm", "--force", name)
+        try:
+            self.docker.call("rm", "--force", name)
+        except DockerError as error:  # another run clears up as well
+            if not re.search("already in progress|No such container", str(error)):
+                raise
         return True
 
     # --- marked --------------------------------------------------------------------------------------------------------
@@ -237,10 +242,14 @@ class Host:
             os.chmod(folder, 0o700)
         write_scripts(job_of.JOB)
         write_private(os.path.join(job_of.JOB, "key"), self.options["key"])
-        asks = self.options["fetch"] and (self.options["ask"] or self.options["fallback"]) and source["kind"] == "hub"
-        write_private(os.path.join(job_of.JOB, "token"), self.options["token"] if asks else "")
+        self.write_token(source)
         write_private(os.path.join(job_of.JOB, "job.json"), json.dumps(job_of.job(self.options, source, work)))
         return work[:32]
+
+    def write_token(self, source: dict[str, str]) -> None:
+        """For a transfer that may ask the hub. It takes the file away at its end."""
+        asks = self.options["fetch"] and (self.options["ask"] or self.options["fallback"]) and source["kind"] == "hub"
+        write_private(os.path.join(job_of.JOB, "token"), self.options["token"] if asks else "")
 
     def start(self) -> bool:
         """Have client and server run as asked for. Whether a transfer was started."""
@@ -258,6 +267,7 @@ class Host:
         started = False
         if options["fetch"] and not self.running(job_of.CLIENT, label):
             self.remove(job_of.CLIENT)
+            self.write_token(source)  # the one that has just ended may have taken it
             if source["kind"] == "folder" and options["ask"]:
                 link_folder(layout, files, source["at"])
             write_json(job_of.PROGRESS, {**_NOTHING_YET, "work": work, "updated": time.time()})
@@ -271,13 +281,24 @@ class Host:
             self.wait_for_server(options["port"], address)
         return started
 
+    def answers(self, place: str, port: int) -> bool:
+        """Whether it is this run's server that answers there, and not whatever else has the port."""
+        path = f"/api/models/{self.options['repository']}/revision/{self.options['revision']}"
+        connection = http.client.HTTPConnection(place, port, timeout=5)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.options['key']}"})
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
     def wait_for_server(self, port: int, address: str) -> None:
         for _second in range(LISTENING * 4):
             if not self.running(job_of.PEER):
                 break
             for place in dict.fromkeys((address or "127.0.0.1", "127.0.0.1")):
-                with contextlib.suppress(OSError):
-                    socket.create_connection((place, port), 1).close()
+                if self.answers(place, port):
                     return
             time.sleep(0.25)
         raise ValueError(

@@ -176,8 +176,10 @@ def test_token_that_lacks(make: Callable[[str], Host], hub: Hub) -> None:
     assert told["state"] == "failed"
     assert "the hub refuses" in told["error"]
     assert "fleet_hf_token" in told["error"]
+    assert not (host.job / "token").exists()  # which has no further use, whoever clears up
     host.write(token="hf_right")
     assert host.fetch()["state"] == "done"
+    assert not (host.job / "token").exists()
     assert (
         "hf_right" not in (host.state / "progress.json").read_text() + (host.folder / "_weights_client.log").read_text()
     )
@@ -347,6 +349,32 @@ def test_later_run_makes_a_transfer_the_seed(make: Callable[[str], Host]) -> Non
         host.write(asks_source=told)
         transfer.reload()
         assert transfer.asks_source is asks
+
+
+@pytest.mark.parametrize(
+    ("states", "silent", "asks"),
+    [
+        pytest.param({"b": "running"}, 30, False, id="the seed is at it"),
+        pytest.param({"b": "failed"}, 5, False, id="it has failed, a moment ago"),
+        pytest.param({"b": "failed"}, 8, True, id="it has failed"),
+        pytest.param({"b": "failed", "c": "running"}, 30, False, id="another one asks"),
+        pytest.param({}, 30, False, id="nobody has answered yet"),
+    ],
+)
+def test_a_seed_that_has_given_up_is_not_waited_for(
+    make: Callable[[str], Host], states: dict[str, str], silent: float, asks: bool
+) -> None:
+    host = make("a")
+    host.write(asks_source=False, stall_seconds=60)
+    transfer = Transfer(str(host.job), str(host.state))
+    transfer.todo = {wanted.path: Item(wanted, False) for wanted in transfer.files}
+    transfer.offers = {
+        name: {"files": [], "asks_source": True, "updated": 1, "state": state, "error": "no"}
+        for name, state in states.items()
+    }
+    transfer.watch_peers(100.0)
+    transfer.watch_peers(100.0 + silent)
+    assert transfer.asks_source is asks
 
 
 def test_file_that_a_bundle_did_not_bring(make: Callable[[str], Host]) -> None:

@@ -105,7 +105,8 @@ def test_commands(words: list[str]) -> None:
         "--env=HF_HUB_DISABLE_XET=1",
     } <= {*words}
     assert words[words.index("img") + 1] == "-m"
-    assert f"--mount=type=bind,src={job_of.JOB},dst=/job,readonly" in words
+    job = next(word for word in words if word.startswith(f"--mount=type=bind,src={job_of.JOB},dst=/job"))
+    assert job.endswith(",readonly") is (f"--name={job_of.PEER}" in words)  # the client takes the token away
     assert not any(word.startswith("--gpus") or "TOKEN" in word.replace("IMPLICIT_TOKEN", "") for word in words)
 
 

@@ -7,12 +7,16 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _weights_job as job_of
+from ansible_collections.sglang.fleet.plugins.module_utils._docker import DockerError
 from ansible_collections.sglang.fleet.plugins.modules import weights_transfer
 from tests.unit.plugins.module_utils.weights_hub import REPOSITORY, REVISION, entries
 
@@ -207,3 +211,52 @@ def test_failed_transfer_keeps_what_a_bundle_brought(base: Path) -> None:
     (base / "w/.sglang-fleet/incoming").mkdir()
     one.stop()
     assert (base / "w/.sglang-fleet/incoming").exists()
+
+
+class _Server(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        ours = self.path == f"/api/models/{REPOSITORY}/revision/{REVISION}"
+        right = self.headers.get("Authorization") == "Bearer secret-key"
+        self.send_response(200 if ours and right and self.server.server_name != "other" else 404)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+        pass
+
+
+@pytest.mark.parametrize(("name", "answers"), [("ours", True), ("other", False)])
+def test_what_else_has_the_port_is_not_the_runs_server(tmp_path: Path, name: str, answers: bool) -> None:
+    docker: Any = Docker(directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
+        server.server_name = name
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        assert weights_transfer.Host(docker).answers("127.0.0.1", server.server_port) is answers
+        server.shutdown()
+    assert weights_transfer.Host(docker).answers("127.0.0.1", server.server_port) is False
+
+
+@pytest.mark.parametrize(
+    ("said", "tolerated"),
+    [
+        ("removal of container sglang-fleet-weights is already in progress", True),
+        ("No such container: sglang-fleet-weights", True),
+        ("permission denied", False),
+    ],
+)
+def test_two_runs_that_clear_up_at_once(
+    base: Path, monkeypatch: pytest.MonkeyPatch, said: str, tolerated: bool
+) -> None:
+    one, _docker = host(base)
+    one.start()
+
+    as_it_is = one.docker.call
+
+    def call(*words: str) -> Any:
+        if words[0] == "rm":
+            raise DockerError(f"docker rm: {said}")
+        return as_it_is(*words)
+
+    monkeypatch.setattr(one.docker, "call", call)
+    with nullcontext() if tolerated else pytest.raises(DockerError):
+        assert one.remove(job_of.CLIENT)
