@@ -76,7 +76,7 @@ def _inventory(loader: Any, groups: Mapping[str, Sequence[str]]) -> InventoryMan
 def _message(pattern: str, limit: str | None, hosts: Sequence[str]) -> str:
     if not hosts:
         return (
-            f"the inventory has no host in {pattern}, on which the playbooks run. Put the GPU nodes into that group, or name "
+            f"the inventory has no host in {pattern}, on which the playbooks run. Put nodes into that group, or name "
             "another group or pattern with -e fleet_target=PATTERN. No host was touched"
         )
     some = ", ".join(hosts[:8]) + (f" and {len(hosts) - 8} more" if len(hosts) > 8 else "")

@@ -70,7 +70,7 @@ def test_file_as_limit(tmp_path: Path) -> None:
             "h200",
             None,
             GROUPS,
-            "the inventory has no host in h200, on which the playbooks run. Put the GPU nodes into that group, or name another "
+            "the inventory has no host in h200, on which the playbooks run. Put nodes into that group, or name another "
             "group or pattern with -e fleet_target=PATTERN. No host was touched",
         ),
     ],

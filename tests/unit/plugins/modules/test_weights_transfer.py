@@ -254,7 +254,7 @@ def test_two_runs_that_clear_up_at_once(
 
     def call(*words: str) -> Any:
         if words[0] == "rm":
-            raise DockerError(f"docker rm: {said}")
+            raise DockerError("other", said)
         return as_it_is(*words)
 
     monkeypatch.setattr(one.docker, "call", call)
