@@ -11,7 +11,12 @@ import typing as t
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.sglang.fleet.plugins.module_utils._inventory import Undefined, check_inventory, read_specs
+from ansible_collections.sglang.fleet.plugins.module_utils._inventory import (
+    Undefined,
+    check_bundle,
+    check_inventory,
+    read_specs,
+)
 
 
 class ActionModule(ActionBase):
@@ -34,14 +39,14 @@ class ActionModule(ActionBase):
         # Facts show up among the variables under their own names; what a task found is not what the operator wrote.
         facts = variables.get("ansible_facts") or {}
         written = [name for name in variables if specs.ours(name) and name not in facts]
-        findings = check_inventory({name: self._value(variables[name]) for name in written}, specs)
-        if findings.problems:
-            return {
-                **result,
-                "failed": True,
-                "msg": _message(host, findings.problems),
-                "problems": findings.problems,
-            }
+        values = {name: self._value(variables[name]) for name in written}
+        findings = check_inventory(values, specs)
+        problems = list(findings.problems)
+        if values.get("fleet_bundle") and not problems:
+            folder = variables.get("inventory_dir")
+            problems += check_bundle(values, f"{folder}/fleet.lock.yml" if folder else "")
+        if problems:
+            return {**result, "failed": True, "msg": _message(host, problems), "problems": problems}
         return {**result, "changed": False, "warnings": [f"{host}: {warning}" for warning in findings.warnings]}
 
     def _value(self, value: t.Any) -> t.Any:

@@ -124,8 +124,42 @@ def weights_files(
     return found
 
 
+def _gaps(bundle: Mapping[str, Any]) -> Iterator[str]:
+    """What bundle.json names and has no file of, a sentence each."""
+    again = "make it anew with `sglang-fleet bundle`"
+    for reference, image in sorted(bundle["images"].items()):
+        blobs = {blob for platform in image["platforms"].values() for blob in platform["blobs"]}
+        lost = sorted(blob for blob in blobs if blob_path(blob) not in bundle["files"])
+        if lost:
+            yield f"{FILE} lists {len(blobs) - len(lost)} of {len(blobs)} blobs of {reference}, not {lost[0]}: {again}"
+    for repository, model in sorted(bundle["models"].items()):
+        below = weights_path(repository, model["revision"]) + "/"
+        listed = sum(entry["size"] for path, entry in bundle["files"].items() if path.startswith(below))
+        if listed != model["bytes"]:
+            yield f"{FILE} lists {listed} of {model['bytes']} bytes of {repository}: {again}"
+
+
+def lock_problems(bundle: Mapping[str, Any], lock: Mapping[str, Any], repository: str | None) -> Iterator[str]:
+    """What of the bundle the lock does not have so, a sentence each. repository: of the host's model, None for an unknown one.
+
+    A bundle of a lock that has grown since, or of some hosts only, is no error in itself.
+    """
+    again = "make the bundle anew from this lock with `sglang-fleet bundle`"
+    for name, model in sorted(bundle["models"].items()):
+        locked = lock["models"].get(name)
+        if locked is not None and locked["revision"] != model["revision"]:
+            yield f"the bundle has {name} at {model['revision']}, the lock {locked['revision']}: {again}"
+    if repository in lock["models"] and repository not in bundle["models"]:
+        there = ", ".join(sorted(bundle["models"])) or "none"
+        yield f"the bundle has no weights of {repository} (it has {there}): {again}"
+    if bundle["images"] and not {*bundle["images"]} & {*lock["images"]}:
+        there, locked_ones = (", ".join(sorted(images)) or "none" for images in (bundle["images"], lock["images"]))
+        yield f"the bundle has no image of the lock's (it has {there}, the lock {locked_ones}): {again}"
+
+
 def problems(folder: str, bundle: Mapping[str, Any], hashing: bool) -> Iterator[str]:
     """What of the files is not as bundle.json says, a sentence each. hashing: their content too, else their sizes only."""
+    yield from _gaps(bundle)
     for path, entry in sorted(bundle["files"].items()):
         full = os.path.join(folder, path)
         try:

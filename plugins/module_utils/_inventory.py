@@ -16,10 +16,17 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-from ansible_collections.sglang.fleet.plugins.module_utils._bundle import BundleError, folder_of, load_bundle
+from ansible_collections.sglang.fleet.plugins.module_utils._bundle import (
+    BundleError,
+    folder_of,
+    load_bundle,
+    lock_problems,
+)
+from ansible_collections.sglang.fleet.plugins.module_utils._bundle import problems as bundle_problems
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._layout import parse_layout
+from ansible_collections.sglang.fleet.plugins.module_utils._lock import LockError, load_lock
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import pick, pick_model
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError, version_key
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_wishes import (
@@ -42,6 +49,8 @@ DEFAULT_ROLES: t.Final = Path(__file__).parents[2] / "roles"
 
 API_KEY_MIN: t.Final = 16
 _WEIGHTS_PORT: t.Final = 30090
+#: what launch_plan takes where fleet_model is not set
+_MODEL: t.Final = "M2.7"
 _TRUE: t.Final = frozenset({"true", "yes", "on", "y", "t", "1", "1.0"})
 _FALSE: t.Final = frozenset({"false", "no", "off", "n", "f", "0", "0.0"})
 
@@ -126,6 +135,29 @@ def check_inventory(values: t.Mapping[str, t.Any], specs: Specs) -> Findings:
                 problems.append(str(exc))
     meanings = _meanings(sound)
     return Findings(problems + meanings.problems, meanings.warnings)
+
+
+def check_bundle(values: t.Mapping[str, t.Any], usual_lock: str) -> t.Iterator[str]:
+    """What is wrong with a bundle that is sound in itself (`check_inventory`), held against the lock.
+
+    usual_lock: where a lock is that no variable names.
+    """
+    file = values.get("fleet_lock_file", usual_lock)
+    try:
+        lock = load_lock(file) if file else None
+        if lock is None:
+            yield (
+                "fleet_bundle: a bundle holds what a lock names, and there is no lock"
+                f"{f' {file}' if file else ''}: put the bundle's fleet.lock.yml beside the inventory, or name it with"
+                " fleet_lock_file"
+            )
+            return
+        catalogue = load_catalogue(values.get("fleet_catalogue") or {})
+        model = pick_model(catalogue, values.get("fleet_model", _MODEL))
+        bundle = load_bundle(folder_of(values["fleet_bundle"]))
+        yield from (f"fleet_bundle: {text}" for text in lock_problems(bundle, lock, model.id))
+    except (LockError, BundleError, CatalogueError, PlanError) as exc:
+        yield f"fleet_bundle: {exc}"
 
 
 def _unknown(name: str, specs: Specs) -> str:
@@ -331,7 +363,10 @@ def _check_supply(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iter
         )
     if values.get("fleet_bundle"):
         try:
-            load_bundle(folder_of(values["fleet_bundle"]))
+            folder = folder_of(values["fleet_bundle"])
+            found = list(bundle_problems(folder, load_bundle(folder), hashing=False))
+            if found:
+                yield f"fleet_bundle: {folder}: {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else "")
         except BundleError as exc:
             yield f"fleet_bundle: {exc}"
     try:

@@ -111,7 +111,13 @@ def make_bundle(
     lock = _lock(ours, source.lock_file)
     plans = _plans(ours, lock, inventory, limit, cached)
     wanted = Contents(ours, lock, plans, source)
-    done = complete(ours, folder, lock, plans)
+    try:
+        done = complete(ours, folder, lock, plans)
+    except FleetError as error:
+        say(f"{error}; it is written anew")
+        with suppress(OSError):
+            (folder / ours.bundle.FILE).unlink()
+        done = None
     if done is not None:
         return done
     try:

@@ -372,6 +372,29 @@ def test_check_names_what_is_not_as_listed(world: World, change: Any, problem: s
     assert contents(world.output) == before
 
 
+@pytest.mark.parametrize(
+    ("text", "checked"),
+    [
+        pytest.param(lambda text: text[:100], "is not JSON", id="torn"),
+        pytest.param(
+            lambda text: json.dumps({**json.loads(text), "files": {}}), "bundle.json lists 0 of", id="an empty list"
+        ),
+    ],
+)
+def test_a_list_that_is_damaged_is_told_of_and_written_anew(world: World, text: Any, checked: str) -> None:
+    world.make()
+    listed = world.output / "bundle.json"
+    whole = listed.read_text()
+    listed.write_text(text(whole))
+    try:
+        said = check_bundle(world.output, None, None, None).problems[0]
+    except FleetError as error:
+        said = str(error)
+    assert checked in said
+    done = world.make()
+    assert (done.fetched, listed.read_text()) == (0, whole)
+
+
 def test_check_of_another_lock_and_of_no_bundle(world: World) -> None:
     assert (
         check_bundle(world.output, world.folder, None, None)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from pathlib import Path
@@ -30,7 +31,7 @@ BUNDLE: dict[str, Any] = {
             "platforms": {"amd64": {"manifest": MANIFEST, "config": CONFIG, "blobs": [MANIFEST, CONFIG, LAYER]}},
         }
     },
-    "models": {MODEL: {"revision": "r1", "bytes": 3}},
+    "models": {MODEL: {"revision": "r1", "bytes": 16}},
     "files": {
         **{f"images/blobs/sha256/{name}": entry(name) for name in ("aa", "bb", "cc")},
         **{f"weights/{MODEL}/r1/{name}": entry(name) for name in ("a.json", "sub/b.json")},
@@ -111,7 +112,7 @@ def test_problems(tmp_path: Path, hashing: bool) -> None:
     for name, text in (("good", "x"), ("short", ""), ("other", "y")):
         (tmp_path / name).write_text(text)
     files = {name: entry() for name in ("good", "short", "other", "gone")}
-    found = list(_bundle.problems(str(tmp_path), {"files": files}, hashing))
+    found = list(_bundle.problems(str(tmp_path), {**BUNDLE, "images": {}, "models": {}, "files": files}, hashing))
     wanted = ["gone is not there", "short has 0 bytes, 1 are wanted"]
     if hashing:
         wanted.insert(
@@ -138,3 +139,57 @@ def test_a_folder_is_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setenv("HOME", "/home/me")
     assert _bundle.folder_of("b") == str(tmp_path / "b")
     assert _bundle.folder_of("~/b") == "/home/me/b"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda bundle: bundle.update(files={}),
+            "bundle.json lists 0 of 3 blobs of lmsysorg/sglang:v1, not sha256:aa: ",
+        ),
+        (
+            lambda bundle: bundle["files"].pop("images/blobs/sha256/cc"),
+            "bundle.json lists 2 of 3 blobs of lmsysorg/sglang:v1, not sha256:cc: ",
+        ),
+        (
+            lambda bundle: bundle["files"].pop(f"weights/{MODEL}/r1/a.json"),
+            f"bundle.json lists 10 of 16 bytes of {MODEL}: make it anew with `sglang-fleet bundle`",
+        ),
+    ],
+)
+def test_a_list_that_lacks_what_it_names(tmp_path: Path, change: Any, message: str) -> None:
+    bundle = copy.deepcopy(BUNDLE)
+    for path in bundle["files"]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path.rpartition(f"weights/{MODEL}/r1/")[2] if "weights" in path else path[-2:])
+    assert list(_bundle.problems(str(tmp_path), bundle, True)) == []
+    change(bundle)
+    assert next(_bundle.problems(str(tmp_path), bundle, True)).startswith(message)
+
+
+def lock(**changes: Any) -> dict[str, Any]:
+    return {"images": {IMAGE: {}, "other": {}}, "models": {MODEL: {"revision": "r1"}}, **changes}
+
+
+@pytest.mark.parametrize(
+    ("found", "repository", "message"),
+    [
+        (lock(), MODEL, ""),
+        (lock(), None, ""),
+        (lock(models={}), MODEL, ""),
+        (lock(models={MODEL: {"revision": "r2"}}), MODEL, f"the bundle has {MODEL} at r1, the lock r2: {AGAIN}"),
+        (
+            lock(models={MODEL: {"revision": "r1"}, "Org/New": {"revision": "r1"}}),
+            "Org/New",
+            f"the bundle has no weights of Org/New (it has {MODEL}): {AGAIN}",
+        ),
+        (
+            lock(images={"b": {}, "a": {}}),
+            MODEL,
+            f"the bundle has no image of the lock's (it has {IMAGE}, the lock a, b): {AGAIN}",
+        ),
+    ],
+)
+def test_a_bundle_against_the_lock(found: dict[str, Any], repository: str | None, message: str) -> None:
+    assert list(_bundle.lock_problems(BUNDLE, found, repository)) == [message] * bool(message)

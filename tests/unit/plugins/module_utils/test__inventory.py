@@ -8,15 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.sglang.fleet.plugins.module_utils._bundle import render_bundle
 from ansible_collections.sglang.fleet.plugins.module_utils._inventory import (
     Specs,
     Undefined,
+    check_bundle,
     check_inventory,
     read_specs,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._lock import make_lock, render_lock
 
 SPECS = read_specs()
 KEY = "abcdefghijklmnop"
+WEIGHTS = [{"path": "config.json", "size": 2, "sha256": "a" * 64}]
+LOCK = render_lock(make_lock({}, {"MiniMaxAI/MiniMax-M2.7": {"revision": "1" * 40, "files": WEIGHTS}}, []))
 
 
 def problems(**values: t.Any) -> list[str]:
@@ -307,3 +312,29 @@ def test_choices_and_elements(tmp_path: Path) -> None:
         "rocm_kind is 'c': set it to one of a, b",
         "rocm_ports[2] is 'x', a string: it must be a whole number",
     ]
+
+
+@pytest.mark.parametrize(
+    ("files", "values", "message"),
+    [
+        ({}, {}, "fleet_bundle: a bundle holds what a lock names, and there is no lock {folder}/fleet.lock.yml: put "),
+        ({}, {"fleet_lock_file": ""}, "fleet_bundle: a bundle holds what a lock names, and there is no lock: put "),
+        ({"fleet.lock.yml": "{"}, {}, "fleet_bundle: the lock {folder}/fleet.lock.yml is not YAML: "),
+        (
+            {"fleet.lock.yml": LOCK},
+            {},
+            "fleet_bundle: the bundle has no weights of MiniMaxAI/MiniMax-M2.7 (it has none): ",
+        ),
+        ({"fleet.lock.yml": LOCK}, {"fleet_model": "M2.1"}, ""),
+        ({"fleet.lock.yml": LOCK}, {"fleet_model": "M9"}, "fleet_bundle: unknown model M9: "),
+    ],
+)
+def test_a_bundle_is_held_against_the_lock(
+    tmp_path: Path, files: dict[str, str], values: dict[str, t.Any], message: str
+) -> None:
+    (tmp_path / "bundle.json").write_text(render_bundle("dd", {}, {}, {}))
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = list(check_bundle({"fleet_bundle": str(tmp_path), **values}, f"{tmp_path}/fleet.lock.yml"))
+    assert len(found) == bool(message)
+    assert "".join(found).startswith(message.format(folder=tmp_path))
