@@ -36,6 +36,12 @@ REACH = (
     "The hosts must reach one another there by TCP (fleet_weights_address, fleet_weights_port): open the port, or set"
     " fleet_weights_share to false, so that each asks the source itself"
 )
+#: What a place may want of whoever asks: the hub, and one of files.
+_TOKEN = "Give a token that may read it (fleet_hf_token), and accept the model's licence on the hub if it has one"
+_ADDRESS = (
+    "No token is sent there: give fleet_weights_source with the user, https://USER:PASSWORD@HOST/…, or with the signature"
+    " that the place wants"
+)
 #: Seconds until a place that says nothing is given up for this try.
 _PATIENCE = 30
 #: Seconds of a wait that a place asks for without saying how long.
@@ -65,17 +71,13 @@ def retry_after(headers: Mapping[str, str], now: float) -> float:
     return float(reset.group(1)) if reset else _LATER
 
 
-def trouble_of(status: int, headers: Mapping[str, str], place: str, what: str) -> FetchError:
-    """What an HTTP status means for the next try."""
+def trouble_of(status: int, headers: Mapping[str, str], place: str, what: str, remedy: str = _TOKEN) -> FetchError:
+    """What an HTTP status means for the next try. remedy: what opens the place to whoever it refuses."""
     if status == 429:
         seconds = retry_after(headers, time.time())
         return FetchError("later", f"{place} asks for {seconds:.0f} s of patience (HTTP 429)", seconds)
     if status in (401, 403):
-        text = (
-            f"{place} refuses {what} (HTTP {status}). Give a token that may read it (fleet_hf_token), and accept the model's"
-            " licence on the hub if it has one"
-        )
-        return FetchError("refused", text)
+        return FetchError("refused", f"{place} refuses {what} (HTTP {status}). {remedy}")
     if status in (404, 410):
         return FetchError("refused", f"{place} does not have {what} (HTTP {status})")
     return FetchError("again", f"{place}: HTTP {status} for {what}")
@@ -182,7 +184,7 @@ def from_url(layout: Layout, wanted: Wanted, url: str, place: str) -> None:
         os.unlink(target)
         raise FetchError("again", f"{place} cannot resume {wanted.path}")
     if status >= 400:
-        raise trouble_of(status, headers, place, wanted.path)
+        raise trouble_of(status, headers, place, wanted.path, _ADDRESS)
     if ran.returncode == 23:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     if ran.returncode:

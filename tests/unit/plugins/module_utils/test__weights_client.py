@@ -193,6 +193,15 @@ def test_plain_source(make: Callable[[str], Host], hub: Hub) -> None:
     assert (told["error"], told["state"], told["from_source"], told["from_hub"]) == ("", "done", TOTAL, 0)
 
 
+def test_plain_source_that_refuses(make: Callable[[str], Host], hub: Hub) -> None:
+    host = make("a")
+    hub.faults = [{"match": "plain", "times": 99, "status": 403}]
+    host.write(source={"kind": "http", "at": f"{hub.endpoint}/plain", "name": "a shop"})
+    told = host.fetch()
+    assert told["state"] == "failed"
+    assert "(HTTP 403). No token is sent there: give fleet_weights_source with the user" in told["error"]
+
+
 # --- hosts of a run -----------------------------------------------------------------------------------------------------
 
 
