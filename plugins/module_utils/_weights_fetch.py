@@ -37,7 +37,9 @@ REACH = (
     " fleet_weights_share to false, so that each asks the source itself"
 )
 #: What a place may want of whoever asks: the hub, and one of files.
-_ASKING_A_HUB = "Give a token that may read it (fleet_hf_token), and accept the model's licence on the hub if it has one"
+_ASKING_A_HUB = (
+    "Give a token that may read it (fleet_hf_token), and accept the model's licence on the hub if it has one"
+)
 _ASKING_A_SHOP = (
     "No token is sent there: give fleet_weights_source with the user, https://USER:PASSWORD@HOST/…, or with the signature"
     " that the place wants"
@@ -71,7 +73,9 @@ def retry_after(headers: Mapping[str, str], now: float) -> float:
     return float(reset.group(1)) if reset else _LATER
 
 
-def trouble_of(status: int, headers: Mapping[str, str], place: str, what: str, remedy: str = _ASKING_A_HUB) -> FetchError:
+def trouble_of(
+    status: int, headers: Mapping[str, str], place: str, what: str, remedy: str = _ASKING_A_HUB
+) -> FetchError:
     """What an HTTP status means for the next try. remedy: what opens the place to whoever it refuses."""
     if status == 429:
         seconds = retry_after(headers, time.time())

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: Seconds without a request until the server ends: the playbook that started it may have died.
 IDLE = 1800
+#: How a line of its log begins once it can be asked.
+LISTENS = "listening on"
 
 
 def verified(layout: Layout, files: Mapping[str, Wanted], record: Mapping[str, Any]) -> list[str]:
@@ -159,7 +161,7 @@ class Peer:
                 raise
             address = ""  # one that a router translates is not this host's own
             await web.TCPSite(runner, None, port).start()
-        sys.stdout.write(f"listening on {address or 'every address'}, port {port}\n")
+        sys.stdout.write(f"{LISTENS} {address or 'every address'}, port {port}\n")
         sys.stdout.flush()
         while time.monotonic() - self.asked < IDLE:
             await asyncio.sleep(5)

@@ -157,7 +157,6 @@ ansible_facts:
 """
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -178,6 +177,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._weights_files import
     wanted_files,
     write_json,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._weights_peer import LISTENS
 from ansible_collections.sglang.fleet.plugins.module_utils._weights_scripts import write_private, write_scripts
 
 #: Seconds that the server has to listen.
@@ -278,28 +278,17 @@ class Host:
         if options["serve"] and not self.running(job_of.PEER, at):
             self.remove(job_of.PEER)
             self.docker.call(*job_of.peer_command(options["image"], options["directory"], options["port"], at, address))
-            self.wait_for_server(options["port"], address)
+            self.wait_for_server(options["port"])
         return started
 
-    def answers(self, place: str, port: int) -> bool:
-        """Whether it is this run's server that answers there, and not whatever else has the port."""
-        path = f"/api/models/{self.options['repository']}/revision/{self.options['revision']}"
-        connection = http.client.HTTPConnection(place, port, timeout=5)
-        try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self.options['key']}"})
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
-
-    def wait_for_server(self, port: int, address: str) -> None:
+    def wait_for_server(self, port: int) -> None:
+        """Until it says that it listens: whatever else has the port answers, too, and must not see the run's key."""
         for _second in range(LISTENING * 4):
+            _code, out, _err = self.module.run_command(["docker", "logs", job_of.PEER])
+            if LISTENS in out:
+                return
             if not self.running(job_of.PEER):
                 break
-            for place in dict.fromkeys((address or "127.0.0.1", "127.0.0.1")):
-                if self.answers(place, port):
-                    return
             time.sleep(0.25)
         raise ValueError(
             f"port {port}, on which this host would pass the weights on, cannot be had ({self.log(job_of.PEER)}). Set"

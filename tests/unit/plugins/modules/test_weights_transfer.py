@@ -7,9 +7,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-import threading
 from contextlib import nullcontext
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ class Docker:
     def __init__(self, **options: Any) -> None:
         self.containers: dict[str, tuple[str, bool]] = {}
         self.started: list[list[str]] = []
+        self.log = ""
         self.params: dict[str, Any] = {
             "name": "node-01",
             "repository": REPOSITORY,
@@ -54,6 +53,8 @@ class Docker:
 
     def run_command(self, words: list[str]) -> tuple[int, str, str]:
         verb = words[1]
+        if verb == "logs":
+            return 0, self.log, ""
         if verb == "ps":
             prefix = words[-1].partition("^/?")[2].rstrip("$")
             exact = words[-1].endswith("$")
@@ -213,27 +214,26 @@ def test_failed_transfer_keeps_what_a_bundle_brought(base: Path) -> None:
     assert (base / "w/.sglang-fleet/incoming").exists()
 
 
-class _Server(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        ours = self.path == f"/api/models/{REPOSITORY}/revision/{REVISION}"
-        right = self.headers.get("Authorization") == "Bearer secret-key"
-        self.send_response(200 if ours and right and self.server.server_name != "other" else 404)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        pass
-
-
-@pytest.mark.parametrize(("name", "answers"), [("ours", True), ("other", False)])
-def test_what_else_has_the_port_is_not_the_runs_server(tmp_path: Path, name: str, answers: bool) -> None:
+@pytest.mark.parametrize(
+    ("said", "runs", "message"),
+    [
+        pytest.param("listening on every address, port 30090\n", True, "", id="it listens"),
+        pytest.param(
+            "port 30090 is taken\n", False, r"port 30090, .*cannot be had \(port 30090 is taken\)", id="taken"
+        ),
+        pytest.param("", True, r"cannot be had \(it said nothing\)", id="silent, whoever answers on the port"),
+    ],
+)
+def test_the_runs_own_server_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, runs: bool, message: str
+) -> None:
     docker: Any = Docker(directory=str(tmp_path))
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Server) as server:
-        server.server_name = name
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        assert weights_transfer.Host(docker).answers("127.0.0.1", server.server_port) is answers
-        server.shutdown()
-    assert weights_transfer.Host(docker).answers("127.0.0.1", server.server_port) is False
+    docker.containers[job_of.PEER] = ("l", runs)
+    docker.log = said
+    monkeypatch.setattr(weights_transfer, "LISTENING", 1)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    with pytest.raises(ValueError, match=message) if message else nullcontext():
+        weights_transfer.Host(docker).wait_for_server(30090)
 
 
 @pytest.mark.parametrize(
