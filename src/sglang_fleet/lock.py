@@ -118,7 +118,8 @@ def lock_fleet(
     """The lock of the inventory's hosts, beside what its file has now; writes nothing. Raises FleetError.
 
     limit: only these hosts; what the file has of others stays then, and no longer does without it. file: instead of the
-    inventory's. cached: no host is contacted, the facts of an earlier call count.
+    inventory's. cached: no host is contacted, the facts of an earlier call count. What the file has is
+    asked for again at its own digest and revision, so that a line that was edited by hand shows.
     """
     wanted, named = ask_inventory(inventory, limit, cached=cached)
     if file is None:
@@ -196,6 +197,11 @@ def _images(wanted: list[Wanted], old: Mapping[str, Any], anew: bool, notes: lis
     for reference, those in sorted(mirrors.items()):
         if reference in old and not anew:
             found[reference] = old[reference]
+            locked = f"{reference.partition('@')[0]}@{old[reference]['digest']}"
+            again = _again(notes, locked, partial(registries.entry, locked, those))
+            if again is None:
+                continue
+            found[reference] = again
             if "@" not in reference:
                 _said(
                     notes,
@@ -228,6 +234,11 @@ def _models(wanted: list[Wanted], old: Mapping[str, Any], anew: bool, notes: lis
         kept = old.get(repository)
         if kept is not None and not anew and revision in (None, kept["revision"]):
             found[repository] = kept
+            locked = f"{repository} at {kept['revision']}"
+            again = _again(notes, locked, partial(hub.entry, repository, kept["revision"]))
+            if again is None:
+                continue
+            found[repository] = again
             if revision is None:
                 _said(
                     notes,
@@ -263,6 +274,23 @@ def _by_repository(wanted: list[Wanted]) -> dict[str, list[Wanted]]:
         if one.weights == "auto" and ours.of_hub(repository):
             found.setdefault(repository, []).append(one)
     return found
+
+
+def _again(notes: list[str], locked: str, ask: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """What registry or hub have at a locked digest or revision; None where they cannot be asked, which is no failure."""
+    from sglang_fleet.lock_hub import HubError
+    from sglang_fleet.lock_registry import RegistryError
+
+    try:
+        return ask()
+    except (RegistryError, HubError) as error:
+        if error.absent:
+            raise FleetError(
+                f"the lock has {locked}, which is not there: {error}. Run sglang-fleet lock --update, or take back what was"
+                " edited by hand"
+            ) from error
+        notes.append(f"{locked}: whether it is as locked is not known: {error}")
+        return None
 
 
 def _said(notes: list[str], name: str, what: str, kept: str, ask: Callable[[], str], option: str) -> None:

@@ -46,7 +46,12 @@ T = TypeVar("T")
 
 
 class HubError(Exception):
-    """The hub did not give what was asked for; the text says why and what to do, and holds no token."""
+    """The hub did not give what was asked for; the text says why and what to do, and holds no token. absent: it has no such
+    revision."""
+
+    def __init__(self, text: str, absent: bool = False) -> None:
+        super().__init__(text)
+        self.absent = absent
 
 
 def needed(path: str) -> bool:
@@ -114,7 +119,8 @@ class Hub:
             except HfHubHTTPError as error:
                 status = error.response.status_code
                 if attempt == _TRIES or (status != 429 and status < 500):
-                    raise HubError(self._explained(repository, error)) from error
+                    gone = isinstance(error, RevisionNotFoundError)
+                    raise HubError(self._explained(repository, error), gone) from error
                 time.sleep(min(patience(error.response, attempt), _LONGEST_WAIT))
             except (httpx.TransportError, OSError) as error:
                 if attempt == _TRIES or isinstance(error, OfflineModeIsEnabled):

@@ -38,7 +38,11 @@ Answer = TypeVar("Answer")
 
 
 class RegistryError(Exception):
-    """No registry gave the image; the text says which were asked, and what each said."""
+    """No registry gave the image; the text says which were asked, and what each said. absent: that none has it, says each."""
+
+    def __init__(self, text: str, absent: bool = False) -> None:
+        super().__init__(text)
+        self.absent = absent
 
 
 @dataclass(frozen=True)
@@ -106,15 +110,17 @@ class Registries:
     def _first(
         self, text: str, reference: Reference, mirrors: Sequence[str], ask: Callable[[str, Reference], Answer]
     ) -> Answer:
-        said = []
+        said, absent = [], True
         for base in addresses(reference, mirrors):
             try:
                 return ask(base, reference)
             except RegistryError as error:
                 said.append(f"{base}: {error}")
+                absent = absent and error.absent
             except httpx.HTTPError as error:
                 said.append(f"{base}: {str(error) or type(error).__name__}")
-        raise RegistryError(f"no registry gives {text}: {'; '.join(said)}")
+                absent = False
+        raise RegistryError(f"no registry gives {text}: {'; '.join(said)}", absent)
 
     def _entry(self, base: str, reference: Reference) -> dict[str, Any]:
         digest, manifest = self._manifest(base, reference, reference.wanted)
@@ -154,7 +160,7 @@ class Registries:
         """A manifest or a small blob, checked against the digest that it was asked by."""
         response = self._get(base, reference, f"{base}/v2/{reference.repository}/{kind}/{wanted}", ", ".join(accept))
         if response.status_code != 200:
-            raise RegistryError(explained(response.status_code, base))
+            raise RegistryError(explained(response.status_code, base), response.status_code == 404)
         content = response.content
         if len(content) > _LARGEST:
             raise RegistryError(f"{wanted} has {len(content)} bytes, more than a manifest may have")

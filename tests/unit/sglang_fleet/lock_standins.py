@@ -179,7 +179,8 @@ class Blobs(Standin):
 
 
 class HubStandin(Standin):
-    """One model repository. token: what it wants; gated: it wants that the terms were accepted, too."""
+    """One model repository. token: what it wants; gated: it wants that the terms were accepted, too. What a revision had when
+    it was first asked for, it keeps."""
 
     repository = "MiniMaxAI/MiniMax-M2.7"
 
@@ -190,33 +191,35 @@ class HubStandin(Standin):
         self.token: str | None = None
         self.gated = False
         self.wrong: dict[str, bytes] = {}
+        self.revisions: dict[str, tuple[dict[str, bytes], dict[str, bytes]]] = {}
 
     def answer(self, request: Request) -> Answer:
+        self.revisions.setdefault(self.main, (dict(self.files), dict(self.lfs)))
         if self.token is not None and request.headers.get("Authorization") != f"Bearer {self.token}":
             return Answer(401, headers={"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
         api = re.fullmatch(rf"/api/models/{self.repository}(?:/revision/([^/]+))?", request.path)
         if api:
             return self._info(api[1], "blobs" in request.query)
-        file = re.fullmatch(rf"/{self.repository}/resolve/{self.main}/(.+)", request.path)
+        file = re.fullmatch(rf"/{self.repository}/resolve/({'|'.join(self.revisions)})/(.+)", request.path)
         if file and self.gated:
             return Answer(403, headers={"X-Error-Code": "GatedRepo"})
         if file:
-            body = self.wrong.get(file[1], self.files[file[1]])
-            return Answer(200, body, {"X-Repo-Commit": self.main, "ETag": f'"{blob_id(body)}"'})
+            body = self.wrong.get(file[2], self.revisions[file[1]][0][file[2]])
+            return Answer(200, body, {"X-Repo-Commit": file[1], "ETag": f'"{blob_id(body)}"'})
         return Answer(404, headers={"X-Error-Code": "RepoNotFound"})
 
     def _info(self, revision: str | None, blobs: bool) -> Answer:
-        if revision not in (None, "main", self.main):
+        revision = self.main if revision in (None, "main") else revision
+        if revision not in self.revisions:
             return Answer(404, headers={"X-Error-Code": "RevisionNotFound"})
-        siblings: list[dict[str, Any]] = [{"rfilename": name} for name in (*self.files, *self.lfs)]
+        files, lfs_files = self.revisions[revision]
+        siblings: list[dict[str, Any]] = [{"rfilename": name} for name in (*files, *lfs_files)]
         if blobs:
-            siblings = [
-                {"rfilename": name, "size": len(body), "blobId": blob_id(body)} for name, body in self.files.items()
-            ]
-            for name, body in self.lfs.items():
+            siblings = [{"rfilename": name, "size": len(body), "blobId": blob_id(body)} for name, body in files.items()]
+            for name, body in lfs_files.items():
                 lfs = {"sha256": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130}
                 siblings.append({"rfilename": name, "size": len(body), "blobId": "2" * 40, "lfs": lfs})
-        said = {"id": self.repository, "modelId": self.repository, "sha": self.main, "siblings": siblings}
+        said = {"id": self.repository, "modelId": self.repository, "sha": revision, "siblings": siblings}
         return Answer(200, json.dumps({**said, "private": False, "tags": [], "downloads": 0}).encode())
 
 

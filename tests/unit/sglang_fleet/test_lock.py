@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,8 +136,10 @@ def test_registry_and_hub_down(world: World) -> None:
     away = Wanted(away.plan, ("http://127.0.0.1:9",), "http://127.0.0.1:9", token=TOKEN)
     outcome = world.made(away)
     assert not outcome.stale
-    assert [note.partition(":")[0] for note in outcome.notes] == ["lmsysorg/sglang", MODEL]
-    assert all("has moved is not known" in note for note in outcome.notes)
+    assert [
+        note.startswith(name) for note, name in zip(outcome.notes, (f"{IMAGE}@sha256:", f"{MODEL} at "), strict=True)
+    ]
+    assert all("whether it is as locked is not known" in note for note in outcome.notes)
     for update in ("images", "weights"):
         with pytest.raises(FleetError, match=r"no registry gives|does not answer"):
             world.made(away, **{update: True})
@@ -190,7 +194,55 @@ def test_an_image_by_its_digest(world: World) -> None:
     assert found["images"][reference]["digest"] == digest
     world.registry.requests.clear()
     assert world.made(world.wanted(image=reference)).notes == []
-    assert world.registry.requests == []
+    assert not [request.path for request in world.registry.requests if "v0.5.9" in request.path]
+
+
+@pytest.mark.parametrize(
+    ("edit", "shown"),
+    [
+        pytest.param(
+            lambda text: re.sub(r"(config\.json.*sha256: )\w{64}", r"\g<1>" + "a" * 64, text),
+            hashlib.sha256(b"{}").hexdigest(),
+            id="a checksum",
+        ),
+        pytest.param(lambda text: re.sub(r"bytes: (\d+)", r"bytes: \g<1>7", text, count=1), "bytes: ", id="a size"),
+    ],
+)
+def test_a_line_that_was_edited_shows_and_is_mended(world: World, edit: Any, shown: str) -> None:
+    world.written()
+    whole = world.file.read_text("utf-8")
+    edited = edit(whole)
+    assert edited != whole
+    world.file.write_text(edited, "utf-8")
+    outcome = world.made()
+    assert outcome.stale
+    assert shown in outcome.diff()
+    outcome.write()
+    assert world.file.read_text("utf-8") == whole
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        pytest.param(
+            lambda text, _digest: text.replace("1" * 40, "9" * 40),
+            f"the lock has {MODEL} at {'9' * 40}, which is not there: .* has no such revision.* lock --update",
+            id="revision",
+        ),
+        pytest.param(
+            lambda text, digest: text.replace(digest, f"sha256:{'9' * 64}"),
+            f"the lock has {IMAGE}@sha256:{'9' * 64}, which is not there: no registry gives .*it has no such image",
+            id="digest",
+        ),
+    ],
+)
+def test_what_is_nowhere_is_refused(world: World, edit: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sglang_fleet.lock_registry.addresses", lambda _reference, mirrors: list(mirrors))
+    world.written()
+    digest = world.registry.tags["v0.5.10.post1"]
+    world.file.write_text(edit(world.file.read_text("utf-8"), digest), "utf-8")
+    with pytest.raises(FleetError, match=message):
+        world.made()
 
 
 def test_a_lock_that_is_not_right_is_not_overwritten(world: World) -> None:
