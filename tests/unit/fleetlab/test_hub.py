@@ -54,8 +54,14 @@ class Served:
     def set(self, **settings: Any) -> int:
         return self.ask("/~t/_lab/settings", "PATCH", body=settings).status
 
-    def counters(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.ask("/~t/_lab/counters").body)
+    def counters(self, least: int = 0) -> dict[str, Any]:
+        """Once so many bytes are counted: the server counts what it has sent, which is here by then."""
+        found: dict[str, Any] = {}
+        for _try in range(200):
+            found = json.loads(self.ask("/~t/_lab/counters").body)
+            if found["bytes"] >= least:
+                break
+            time.sleep(0.02)
         return found
 
     def large(self, **headers: str) -> Answer:
@@ -190,7 +196,7 @@ def test_rate_is_of_all_clients_together(served: Served) -> None:
 def test_counters_and_spaces(served: Served) -> None:
     served.large(Range="bytes=0-99")
     served.ask(served.ask(f"{PATH}/config.json").headers["location"])
-    counters = served.counters()
+    counters = served.counters(108)
     assert (counters["bytes"], counters["by_client"]) == (108, {"127.0.0.1": 108})
     assert counters["by_path"] == {"m.safetensors": 100, "config.json": 8}
     assert [(row["method"], row["status"]) for row in counters["requests"]] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import socketserver
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ Asked = list[tuple[str, str, str]]
 
 
 @contextmanager
-def engine(folder: Path, status: int, *parts: bytes, broken: bool = False) -> Iterator[tuple[str, Asked]]:
+def engine(status: int, *parts: bytes, broken: bool = False) -> Iterator[tuple[str, Asked]]:
     """An engine on a socket that gives this answer in chunks; what it was asked: method, path, login."""
     asked: Asked = []
 
@@ -54,11 +55,11 @@ def engine(folder: Path, status: int, *parts: bytes, broken: bool = False) -> It
     class Server(socketserver.ThreadingUnixStreamServer):
         daemon_threads = True
 
-    path = str(folder / "docker.sock")
-    with Server(path, Handler) as server:
+    # Not pytest's folder: its path can be longer than a socket's name may be.
+    with tempfile.TemporaryDirectory(prefix="engine-") as folder, Server(f"{folder}/docker.sock", Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
-            yield path, asked
+            yield f"{folder}/docker.sock", asked
         finally:
             server.shutdown()
 
@@ -67,11 +68,11 @@ def lines(*events: dict[str, Any]) -> bytes:
     return b"".join(json.dumps(item).encode() + b"\r\n" for item in events)
 
 
-def test_the_events_of_a_pull(tmp_path: Path) -> None:
+def test_the_events_of_a_pull() -> None:
     one, two = {"status": "Downloading", "id": "a"}, {"status": "Pull complete", "id": "a"}
     text = lines(one, two).rstrip()
     # Chunks end where they like.
-    with engine(tmp_path, 200, text[:10], text[10:]) as (path, asked):
+    with engine(200, text[:10], text[10:]) as (path, asked):
         assert list(pull(path, "lmsysorg/sglang:v1", "sha256:dd", "secret")) == [one, two]
     assert asked == [("POST", "/images/create?fromImage=lmsysorg%2Fsglang&tag=sha256%3Add", "secret")]
 
@@ -87,17 +88,17 @@ def test_the_events_of_a_pull(tmp_path: Path) -> None:
         (200, lines({"status": "Downloading"}, {"error": "unexpected EOF"}), "registry", ("unexpected EOF",)),
     ],
 )
-def test_errors_of_a_pull(tmp_path: Path, status: int, body: bytes, kind: str, words: tuple[str, ...]) -> None:
-    with engine(tmp_path, status, *([body] if body else [])) as (path, _asked), pytest.raises(DockerError) as error:
+def test_errors_of_a_pull(status: int, body: bytes, kind: str, words: tuple[str, ...]) -> None:
+    with engine(status, *([body] if body else [])) as (path, _asked), pytest.raises(DockerError) as error:
         list(pull(path, "a:v1", None))
     assert error.value.kind == kind
     assert str(error.value).startswith("docker pull a:v1: ")
     assert not [word for word in words if word not in str(error.value)], str(error.value)
 
 
-def test_an_engine_that_goes_away(tmp_path: Path) -> None:
+def test_an_engine_that_goes_away() -> None:
     with (
-        engine(tmp_path, 200, lines({"status": "Downloading"}), broken=True) as (path, _asked),
+        engine(200, lines({"status": "Downloading"}), broken=True) as (path, _asked),
         pytest.raises(DockerError, match="the engine broke the pull off") as error,
     ):
         list(pull(path, "a:v1", None))
@@ -119,8 +120,8 @@ def test_no_engine(tmp_path: Path) -> None:
         (401, b'{"message": "unauthorized"}', None),
     ],
 )
-def test_the_digest_in_the_registry(tmp_path: Path, status: int, body: bytes, digest: str | None) -> None:
-    with engine(tmp_path, status, body) as (path, asked):
+def test_the_digest_in_the_registry(status: int, body: bytes, digest: str | None) -> None:
+    with engine(status, body) as (path, asked):
         assert digest_in_registry(path, "registry:5000/a/b:v1", "secret") == digest
     assert asked == [("GET", "/distribution/registry:5000/a/b:v1/json", "secret")]
 
