@@ -6,46 +6,11 @@
 
 from __future__ import annotations
 
-import typing as t
-
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
-
-#: what the module reads of a plan; its lock names every weight file
-_OF_PLAN: t.Final = ("model", "model_path", "gpu", "image", "instances")
+from ansible_collections.sglang.fleet.plugins.plugin_utils.catalogue_action import CatalogueAction
 
 
-def jobs(benchmarks: t.Sequence[str], overrides: t.Mapping[str, t.Any] | None = None) -> list[dict[str, t.Any]]:
-    """The named benchmarks of the catalogue, in order, each with its name. Raises CatalogueError for one that is not in it."""
-    known = load_catalogue(overrides or None).data["accuracy_benchmarks"]
-    unknown = [name for name in benchmarks if name not in known]
-    if unknown:
-        raise CatalogueError(
-            f"accuracy_benchmarks names {', '.join(unknown)}; known: {', '.join(known)}. Add your own to"
-            " fleet_catalogue.accuracy_benchmarks"
-        )
-    return [{**known[name], "name": name} for name in benchmarks]
-
-
-class ActionModule(ActionBase):
-    _supports_check_mode = True
-    _supports_diff = False
-
-    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
-        variables = task_vars or {}
-        result: dict[str, t.Any] = super().run(tmp, variables)
-        arguments = dict(self._task.args)
-        host = str(arguments.get("host") or variables.get("inventory_hostname", "this host"))
-        try:
-            arguments["jobs"] = jobs(arguments.get("benchmarks") or ("gsm8k",), arguments.pop("catalogue", None))
-        except CatalogueError as exc:
-            return {**result, "failed": True, "msg": f"{host}: {exc}"}
-        plan = arguments.get("plan")
-        if isinstance(plan, t.Mapping):
-            arguments["plan"] = {key: plan[key] for key in _OF_PLAN if key in plan}
-        result.update(
-            self._execute_module(module_name="sglang.fleet.accuracy_run", module_args=arguments, task_vars=variables)
-        )
-        return result
+class ActionModule(CatalogueAction):
+    MODULE = "sglang.fleet.accuracy_run"
+    SECTION = "accuracy_benchmarks"
+    NAMES, ENTRIES = "benchmarks", "jobs"
+    DEFAULT = ("gsm8k",)

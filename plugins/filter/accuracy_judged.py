@@ -6,13 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.sglang.fleet.plugins.module_utils._accuracy_gate import judge
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
-from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError
-from ansible_collections.sglang.fleet.plugins.module_utils._performance import read_stored, stored
+from ansible_collections.sglang.fleet.plugins.plugin_utils.judged import judged
 
 DOCUMENTATION = r"""
 name: accuracy_judged
@@ -27,33 +22,11 @@ description:
   - Gives C(benchmarks) (the records, each with its C(comparison)), C(gates) (a result for each), C(passed), C(last_good) (the
     records to keep) and C(stored) (those as their file holds them).
 positional: _input
+extends_documentation_fragment:
+  - sglang.fleet.judged
 options:
-  _input:
-    description: The records, C(fleet_accuracy).
-    type: list
-    elements: dict
-    required: true
-  last_good:
-    description: What C(stored) was the last time, as read from its file; an empty mapping for none.
-    type: dict
-    default: {}
-  against:
-    description:
-      - What they are held against. V(references) are the catalogue's, V(own) the host's last good ones, V(auto) the host's own
-        where there is one like it, and else the catalogue's.
-    type: str
-    choices: [auto, own, references]
-    default: auto
-  required:
-    description: Whether a record fails that nothing can be held against.
-    type: bool
-    default: false
   minimums:
     description: The least accuracy in percent, by benchmark. A record fails whose whole interval lies below.
-    type: dict
-    default: {}
-  catalogue:
-    description: Entries over the built-in catalogue, C(fleet_catalogue).
     type: dict
     default: {}
 """
@@ -79,12 +52,7 @@ def accuracy_judged(
     minimums: Mapping[str, Any] | None = None,
     catalogue: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    try:
-        references = load_catalogue(catalogue or None).data["references"]
-        judged = judge(records, references, read_stored(last_good), against, required, minimums)
-    except (CatalogueError, CompareError) as error:
-        raise AnsibleFilterError(str(error)) from error
-    return {**judged, "stored": stored(judged["last_good"])}
+    return judged(judge, records, last_good, catalogue, against=against, required=required, minimums=minimums)
 
 
 class FilterModule:

@@ -6,12 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
-from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError
-from ansible_collections.sglang.fleet.plugins.module_utils._performance import judge, stored
+from ansible_collections.sglang.fleet.plugins.module_utils._performance import judge
+from ansible_collections.sglang.fleet.plugins.plugin_utils.judged import judged
 
 DOCUMENTATION = r"""
 name: performance_judged
@@ -24,33 +20,11 @@ description:
   - Gives C(benchmarks) (the records, each with its C(comparison)), C(gates) (a result for each), C(passed), C(last_good) (the
     records to keep) and C(stored) (those as their file holds them).
 positional: _input
+extends_documentation_fragment:
+  - sglang.fleet.judged
 options:
-  _input:
-    description: The records, C(fleet_benchmarks).
-    type: list
-    elements: dict
-    required: true
-  last_good:
-    description: The host's last good records, C(fleet_benchmarks_last_good).
-    type: dict
-    default: {}
-  against:
-    description:
-      - What they are held against. V(references) are the catalogue's, V(own) the host's last good ones, V(auto) the host's own
-        where there is one like it, and else the catalogue's.
-    type: str
-    choices: [auto, own, references]
-    default: auto
-  required:
-    description: Whether a record fails that nothing can be held against.
-    type: bool
-    default: false
   tolerances:
     description: Tolerances in the place of the built-in ones, a fraction by metric.
-    type: dict
-    default: {}
-  catalogue:
-    description: Entries over the built-in catalogue, C(fleet_catalogue).
     type: dict
     default: {}
 """
@@ -76,12 +50,7 @@ def performance_judged(
     tolerances: Mapping[str, Any] | None = None,
     catalogue: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    try:
-        references = load_catalogue(catalogue or None).data["references"]
-        judged = judge(records, references, last_good or {}, against, required, tolerances)
-    except (CatalogueError, CompareError) as error:
-        raise AnsibleFilterError(str(error)) from error
-    return {**judged, "stored": stored(judged["last_good"])}
+    return judged(judge, records, last_good, catalogue, against=against, required=required, tolerances=tolerances)
 
 
 class FilterModule:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 the SGLang Fleet authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The accuracy gate: what a record is held against, what passes, and which record the host is held against next. Pure.
+"""The accuracy gate: what passes, and which record the host is held against next. Pure; the rest is `_judge`'s.
 
 Chance is all that is granted: a record fails where the 95 % interval of its difference lies below zero (`_compare`).
 """
@@ -10,48 +10,28 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.sglang.fleet.plugins.module_utils import _judge
 from ansible_collections.sglang.fleet.plugins.module_utils._compare import (
     CompareError,
     compare_accuracy,
     why_not,
     wilson,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._performance import AGAINST
-
-_Record = Mapping[str, Any]
+from ansible_collections.sglang.fleet.plugins.module_utils._judge import Record
 
 
-def key_of(record: _Record) -> str:
+def key_of(record: Record) -> str:
     """The name of a record among its host's: instance/benchmark."""
     return f"{record['instance']}/{record['benchmark']}"
 
 
-def headline(record: _Record) -> tuple[str, Mapping[str, Any]]:
+def headline(record: Record) -> tuple[str, Mapping[str, Any]]:
     """The way to count that a record is summed up by, and its figures: how often one answer is right."""
     ways = sorted(record["metrics"], key=lambda way: (not way.startswith("pass@1"), way))
     return ways[0], record["metrics"][ways[0]]
 
 
-def comparison(
-    record: _Record, references: Mapping[str, _Record], last_good: Mapping[str, _Record], against: str = "auto"
-) -> dict[str, Any] | None:
-    """The comparison that counts for the record, or None where there is nothing of its kind.
-
-    last_good: records by key_of. auto: the host's own where there is one like it, else a published one, of the same GPUs first.
-    """
-    if against not in AGAINST:
-        raise CompareError(f"records are compared with {' or '.join(AGAINST)}, not with {against!r}")
-    own = last_good.get(key_of(record))
-    if against in ("own", "auto") and own and not why_not(record, own):
-        return compare_accuracy(record, f"own {key_of(record)} of {own['taken_at']}", own)
-    if against in ("references", "auto"):
-        alike = [(name, entry) for name, entry in references.items() if not why_not(record, entry)]
-        for name, entry in sorted(alike, key=lambda pair: pair[1]["gpu"] != record["gpu"]):
-            return compare_accuracy(record, name, entry)
-    return None
-
-
-def minimums_of(minimums: Mapping[str, Any] | None, records: Sequence[_Record]) -> dict[str, float]:
+def minimums_of(minimums: Mapping[str, Any] | None, records: Sequence[Record]) -> dict[str, float]:
     """The operator's minimums, in percent by benchmark. Raises CompareError for what is none, or of a benchmark not measured."""
     measured = sorted({record["benchmark"] for record in records})
     found: dict[str, float] = {}
@@ -65,47 +45,39 @@ def minimums_of(minimums: Mapping[str, Any] | None, records: Sequence[_Record]) 
 
 
 def judge(
-    records: Sequence[_Record],
-    references: Mapping[str, _Record],
-    last_good: Mapping[str, _Record],
+    records: Sequence[Record],
+    references: Mapping[str, Record],
+    last_good: Mapping[str, Record],
     against: str = "auto",
     required: bool = False,
     minimums: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """{"benchmarks": records, each with its comparison, "gates": gate results, "passed", "last_good": what to keep}.
+    """As `_judge.judge`. Raises CompareError.
 
     required: a record that nothing can be held against fails; else it passes, and is what the next one is held against.
     minimums: percent by benchmark; a record fails whose whole interval lies below.
     """
     least = minimums_of(minimums, records)
-    benchmarks, gates, kept = [], [], dict(last_good)
-    for record in records:
-        compared = comparison(record, references, last_good, against)
-        minimum = least.get(record["benchmark"])
+
+    def verdict(record: Record) -> _judge.Verdict:
+        key, minimum = key_of(record), least.get(record["benchmark"])
+        compared = _judge.comparison(record, key, references, last_good, against, compare_accuracy)
         enough = minimum is None or _interval(record)[1] >= minimum
         held = compared is not None or minimum is not None
-        passed = enough and (compared["passed"] if compared else held or not required)
-        benchmarks.append({**record, "comparison": compared})
-        gates.append(
-            {
-                "gate": f"accuracy {key_of(record)}",
-                "passed": passed,
-                "evidence": evidence(record, compared, minimum, enough),
-                "seconds": record.get("seconds", 0.0),
-                "budget_seconds": None,
-            }
+        return _judge.Verdict(
+            key=key,
+            gate=f"accuracy {key}",
+            passed=enough and (compared["passed"] if compared else held or not required),
+            kept=replaces(record, last_good.get(key)),
+            evidence=evidence(record, compared, minimum, enough),
+            seconds=record.get("seconds", 0.0),
+            comparison=compared,
         )
-        if passed and replaces(record, last_good.get(key_of(record))):
-            kept[key_of(record)] = dict(record)
-    return {
-        "benchmarks": benchmarks,
-        "gates": gates,
-        "passed": all(gate["passed"] for gate in gates),
-        "last_good": kept,
-    }
+
+    return _judge.judge(records, last_good, verdict)
 
 
-def replaces(record: _Record, old: _Record | None) -> bool:
+def replaces(record: Record, old: Record | None) -> bool:
     """Whether a record that has passed becomes the host's last good one: only where there is none like it.
 
     The best of many runs was lucky, and honest ones would fail by it; the newest lets a host become worse by a little each
@@ -114,11 +86,11 @@ def replaces(record: _Record, old: _Record | None) -> bool:
     return old is None or bool(why_not(record, old))
 
 
-def _interval(record: _Record) -> tuple[float, float]:
+def _interval(record: Record) -> tuple[float, float]:
     return wilson(headline(record)[1]["accuracy"], int(record["questions"]))
 
 
-def evidence(record: _Record, compared: Mapping[str, Any] | None, minimum: float | None, enough: bool) -> str:
+def evidence(record: Record, compared: Mapping[str, Any] | None, minimum: float | None, enough: bool) -> str:
     """What a gate says: what is worse and by how much it could have been, or the score with its interval."""
     way, figures = headline(record)
     low, high = _interval(record)

@@ -124,20 +124,3 @@ def check_text(answer: Answer) -> str:
     if not text.replace(OPEN, "").replace(CLOSE, "").strip():
         raise GateError("the chat turn says nothing")
     return excerpt(text.rpartition(CLOSE)[2])
-
-
-def check_chat(answer: Answer, thinks: bool) -> dict[str, Any]:
-    """One chat turn: {"thinking", "answer", "tokens", "evidence"}.
-
-    thinks: the server runs with a reasoning parser, so that the thinking must be there, split from the answer.
-    """
-    choice = first_choice(answer)
-    message = choice.get("message") or {}
-    thinking, text = split_thinking(message.get("content") or "", message.get("reasoning_content"))
-    if not text:
-        reason = choice.get("finish_reason")
-        raise GateError(f"the chat turn has no answer (finish_reason {reason}, {len(thinking)} characters of thinking)")
-    if thinks and not thinking:
-        raise GateError(f"the answer carries no thinking although a reasoning parser is on: {text[:80]!r}")
-    tokens = int((answer.json().get("usage") or {}).get("completion_tokens") or 0)
-    return {"thinking": thinking, "answer": text, "tokens": tokens, "evidence": text[:200]}

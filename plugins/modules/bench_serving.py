@@ -93,7 +93,7 @@ ansible_facts:
       elements: dict
       returned: always
     fleet_benchmarks_last_good:
-      description: The last good records that the host keeps, by server and load.
+      description: The content of O(records_file), the host's last good records; an empty mapping for none.
       type: dict
       returned: always
 records:
@@ -114,7 +114,6 @@ from ansible_collections.sglang.fleet.plugins.module_utils import _bench, _bench
 from ansible_collections.sglang.fleet.plugins.module_utils._bench import BenchError
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.sglang.fleet.plugins.module_utils._http import Client, base_url
-from ansible_collections.sglang.fleet.plugins.module_utils._performance import read_stored
 
 #: where the prompts' text is in the container meanwhile
 IN_CONTAINER = "/tmp/sglang-fleet-corpus.json"  # noqa: S108 (of the container)
@@ -278,7 +277,7 @@ def main() -> None:
         changed=False,
         ansible_facts={
             "fleet_benchmarks": records,
-            "fleet_benchmarks_last_good": read_stored(read_json(module.params["records_file"])),
+            "fleet_benchmarks_last_good": read_json(module.params["records_file"]),
         },
     )
 

@@ -20,6 +20,12 @@ def test_the_catalogue_s_references_count() -> None:
     assert judged["stored"] == {"schema": 1, "records": {"0/high": RECORD}}
 
 
+def test_what_was_stored_is_the_next_run_s_measure() -> None:
+    own = performance_judged([RECORD])["stored"]
+    again = performance_judged([{**RECORD, "taken_at": "2026-01-02T00:00:00Z"}], last_good=own)
+    assert again["benchmarks"][0]["comparison"]["reference"] == "own 0/high of 2026-01-01T00:00:00Z"
+
+
 def test_and_those_of_an_operator() -> None:
     faster = {"references": {NAME: {"metrics": {"output_throughput": 5000.0}}}}
     assert not performance_judged([RECORD], catalogue=faster)["passed"]

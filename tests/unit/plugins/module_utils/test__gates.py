@@ -53,49 +53,22 @@ def test_a_broken_thinking_part_fails(content: str, message: str) -> None:
     assert str(error.value) == message
 
 
-def test_a_chat_turn_gives_its_parts() -> None:
-    assert _gates.check_chat(chat("<think>a</think>Hello"), thinks=True) == {
-        "thinking": "a",
-        "answer": "Hello",
-        "tokens": 7,
-        "evidence": "Hello",
-    }
-
-
 @pytest.mark.parametrize(
-    ("answer", "thinks", "message"),
+    ("answer", "message"),
     [
-        pytest.param(
-            chat("Hello"),
-            True,
-            "the answer carries no thinking although a reasoning parser is on: 'Hello'",
-            id="no thinking",
-        ),
-        pytest.param(
-            chat("<think>abc</think>"),
-            True,
-            "the chat turn has no answer (finish_reason stop, 3 characters of thinking)",
-            id="no answer",
-        ),
-        pytest.param(
-            chat(None), False, "the chat turn has no answer (finish_reason stop, 0 characters of thinking)", id="null"
-        ),
-        pytest.param(
-            Answer(500, "boom"), False, "/v1/chat/completions answered 500 (boom), wanted 200", id="server error"
-        ),
+        pytest.param(Answer(500, "boom"), "/v1/chat/completions answered 500 (boom), wanted 200", id="server error"),
         pytest.param(
             Answer(0, "Connection refused"),
-            False,
             "/v1/chat/completions answered nothing (Connection refused), wanted 200",
             id="no connection",
         ),
-        pytest.param(Answer(200, "<html>"), False, "the answer is not JSON: <html>", id="not JSON"),
-        pytest.param(Answer(200, "{}"), False, "the answer has no choices: {}", id="no choices"),
+        pytest.param(Answer(200, "<html>"), "the answer is not JSON: <html>", id="not JSON"),
+        pytest.param(Answer(200, "{}"), "the answer has no choices: {}", id="no choices"),
     ],
 )
-def test_a_bad_chat_turn_fails(answer: Answer, thinks: bool, message: str) -> None:
+def test_an_answer_without_a_choice_fails(answer: Answer, message: str) -> None:
     with pytest.raises(GateError) as error:
-        _gates.check_chat(answer, thinks)
+        _gates.first_choice(answer)
     assert str(error.value) == message
 
 

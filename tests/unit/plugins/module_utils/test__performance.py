@@ -10,15 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
-from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError
-from ansible_collections.sglang.fleet.plugins.module_utils._performance import (
-    comparison,
-    judge,
-    key_of,
-    read_stored,
-    replaces,
-    stored,
-)
+from ansible_collections.sglang.fleet.plugins.module_utils._performance import judge, key_of, replaces
 
 REFERENCES: dict[str, dict[str, Any]] = read_data()["references"]
 NAME = "minimax-m2.1-4xmi300x-speed-c16"
@@ -50,13 +42,8 @@ OWN = "own 0/medium of 2026-01-01T00:00:00Z"
     ],
 )
 def test_what_counts(against: str, own: dict[str, Any], other: dict[str, Any], reference: str | None) -> None:
-    compared = comparison(record(**other), REFERENCES, own, against)
+    compared = judge([record(**other)], REFERENCES, own, against)["benchmarks"][0]["comparison"]
     assert (compared and compared["reference"]) == reference
-
-
-def test_against_what() -> None:
-    with pytest.raises(CompareError, match="records are compared with references or own or auto, not with 'luck'"):
-        comparison(record(), REFERENCES, {}, "luck")
 
 
 def test_a_gate_that_passes_and_one_that_does_not() -> None:
@@ -110,10 +97,5 @@ def test_who_takes_whose_place(old: dict[str, Any] | None, wanted: bool) -> None
     assert replaces(record(), old) is wanted
 
 
-def test_the_file() -> None:
-    kept = {"1/low": record(), "0/low": record()}
-    assert list(stored(kept)["records"]) == ["0/low", "1/low"]
-    assert read_stored(stored(kept)) == kept
-    for other in ({}, [], None, {"schema": 2, "records": kept}, {"schema": 1, "records": []}):
-        assert read_stored(other) == {}
+def test_key() -> None:
     assert key_of(record()) == "0/medium"
