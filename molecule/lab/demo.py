@@ -17,7 +17,6 @@ import time
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.panel import Panel
@@ -47,18 +46,21 @@ class Served:
     answer: str
 
 
-def ask(endpoint: str, model: str) -> dict[str, Any]:
-    """One chat turn over the OpenAI-compatible API."""
+def ask(endpoint: str, model: str) -> tuple[str, str]:
+    """(thinking, answer) of one chat turn over the OpenAI-compatible API."""
     use_checkout()
-    from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, check_chat
+    from ansible_collections.sglang.fleet.plugins.module_utils._gates import Answer, first_choice, split_thinking
 
     payload = {"model": model, "messages": [{"role": "user", "content": QUESTION}], "max_tokens": 256}
     request = urllib.request.Request(
         f"{endpoint}/v1/chat/completions", json.dumps(payload).encode(), {"Content-Type": "application/json"}
     )
     with urllib.request.urlopen(request, timeout=120) as answer:
-        turn: dict[str, Any] = check_chat(Answer(answer.status, answer.read().decode()), thinks=True)
-    return turn
+        message = first_choice(Answer(answer.status, answer.read().decode()))["message"]
+    thinking, text = split_thinking(message.get("content") or "", message.get("reasoning_content"))
+    if not thinking or not text:
+        raise LabError(f"{endpoint}: an answer with its thinking was wanted, it was {str(message)[:200]}")
+    return thinking, text
 
 
 def accepted_by_parser(node: Node, instance: str) -> str:
@@ -75,7 +77,7 @@ def served_by(node: Node) -> list[Served]:
     state = json.loads(docker("exec", node.container, "cat", "/var/lib/sglang-fleet/state.json").stdout)
     found = []
     for name, instance in state["instances"].items():
-        turn = ask(instance["endpoint"], state["model"])
+        thinking, text = ask(instance["endpoint"], state["model"])
         plan = instance["plan"]
         found.append(
             Served(
@@ -85,8 +87,8 @@ def served_by(node: Node) -> list[Served]:
                 image=state["image"]["reference"] + (" (patched)" if state["patches"] else ""),
                 layout=f"TP{plan['tp']}" + (f" EP{plan['ep']}" if plan["ep"] > 1 else ""),
                 accepted=accepted_by_parser(node, name),
-                thinking=turn["thinking"],
-                answer=turn["answer"],
+                thinking=thinking,
+                answer=text,
             )
         )
     return found

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
-from ansible_collections.sglang.fleet.plugins.module_utils._accuracy_gate import judge
+from ansible_collections.sglang.fleet.plugins.module_utils._accuracy_gate import judge, problems
 from ansible_collections.sglang.fleet.plugins.plugin_utils.judged import judged
 
 DOCUMENTATION = r"""
@@ -52,7 +52,16 @@ def accuracy_judged(
     minimums: Mapping[str, Any] | None = None,
     catalogue: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    return judged(judge, records, last_good, catalogue, against=against, required=required, minimums=minimums)
+    return judged(
+        judge,
+        records,
+        last_good,
+        catalogue,
+        lambda data: problems(minimums, data["accuracy_benchmarks"]),
+        against=against,
+        required=required,
+        minimums=minimums,
+    )
 
 
 class FilterModule:

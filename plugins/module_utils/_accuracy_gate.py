@@ -7,12 +7,11 @@ Chance is all that is granted: a record fails where the 95 % interval of its dif
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _judge
 from ansible_collections.sglang.fleet.plugins.module_utils._compare import (
-    CompareError,
     compare_accuracy,
     why_not,
     wilson,
@@ -31,17 +30,15 @@ def headline(record: Record) -> tuple[str, Mapping[str, Any]]:
     return ways[0], record["metrics"][ways[0]]
 
 
-def minimums_of(minimums: Mapping[str, Any] | None, records: Sequence[Record]) -> dict[str, float]:
-    """The operator's minimums, in percent by benchmark. Raises CompareError for what is none, or of a benchmark not measured."""
-    measured = sorted({record["benchmark"] for record in records})
-    found: dict[str, float] = {}
+def problems(minimums: Mapping[str, Any] | None, known: Iterable[str]) -> list[str]:
+    """What is wrong with an operator's minimums, in percent by benchmark. known: the benchmarks that there are."""
+    told, names = [], list(known)
     for name, value in (minimums or {}).items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
-            raise CompareError(f"the minimum of {name} is {value!r}: it must be percent, from 0 to 100")
-        if name not in measured:
-            raise CompareError(f"there is a minimum of {name}, which was not measured; that was {', '.join(measured)}")
-        found[name] = float(value)
-    return found
+        if name not in names:
+            told.append(f"there is no benchmark {name}; known: {', '.join(names)}")
+        elif isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 100:
+            told.append(f"the minimum of {name} is {value!r}: it must be percent, from 0 to 100")
+    return told
 
 
 def judge(
@@ -55,9 +52,9 @@ def judge(
     """As `_judge.judge`. Raises CompareError.
 
     required: a record that nothing can be held against fails; else it passes, and is what the next one is held against.
-    minimums: percent by benchmark; a record fails whose whole interval lies below.
+    minimums: percent by benchmark, for which there are no `problems`; a record fails whose whole interval lies below.
     """
-    least = minimums_of(minimums, records)
+    least = minimums or {}
 
     def verdict(record: Record) -> _judge.Verdict:
         key, minimum = key_of(record), least.get(record["benchmark"])

@@ -188,6 +188,20 @@ def load_catalogue(overrides: t.Mapping[str, t.Any] | None = None, directory: Pa
     return _typed(merged, "fleet_catalogue: ")
 
 
+def entries(data: Data, section: str, names: t.Iterable[str]) -> list[dict[str, t.Any]]:
+    """The named entries of a section that operators choose from by the variable of the same name, in order, each with its name.
+
+    Raises CatalogueError for a name that is not in it.
+    """
+    known, chosen = data[section], list(names)
+    unknown = [name for name in chosen if name not in known]
+    if unknown:
+        raise CatalogueError(
+            f"{section} names {', '.join(unknown)}; known: {', '.join(known)}. Add your own to fleet_catalogue.{section}"
+        )
+    return [{**known[name], "name": name} for name in chosen]
+
+
 def _merge_overrides(base: Data, overrides: t.Mapping[str, t.Any]) -> tuple[Data, dict[str, set[str]]]:
     """The data with the overrides over it, and the names that those touch, by section."""
     if not isinstance(overrides, t.Mapping):

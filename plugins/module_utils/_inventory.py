@@ -25,6 +25,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._bundle import (
 from ansible_collections.sglang.fleet.plugins.module_utils._bundle import problems as bundle_problems
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
+from ansible_collections.sglang.fleet.plugins.module_utils._inventory_measures import check_measures
 from ansible_collections.sglang.fleet.plugins.module_utils._layout import parse_layout
 from ansible_collections.sglang.fleet.plugins.module_utils._lock import LockError, load_lock
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import pick, pick_model
@@ -258,7 +259,7 @@ def _meanings(values: t.Mapping[str, t.Any]) -> Findings:
     except CatalogueError as exc:
         problems += str(exc).splitlines()
         catalogue = load_catalogue()
-    for check in (_check_choice, _check_server, _check_place, _check_supply, _check_secrets):
+    for check in (_check_choice, _check_server, _check_place, _check_supply, check_measures, _check_secrets):
         problems += check(values, catalogue)
     if not _is_loopback(values.get("fleet_address", "127.0.0.1")) and not values.get("fleet_api_key"):
         warnings.append(

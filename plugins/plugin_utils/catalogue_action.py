@@ -10,24 +10,11 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import entries, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 
 #: what the modules read of a plan; its lock names every weight file
 _OF_PLAN: t.Final = ("model", "model_path", "gpu", "image", "instances")
-
-
-def entries(
-    section: str, names: t.Sequence[str], overrides: t.Mapping[str, t.Any] | None = None
-) -> list[dict[str, t.Any]]:
-    """The named entries of the catalogue's section, in order, each with its name. Raises CatalogueError for one not in it."""
-    known = load_catalogue(overrides or None).data[section]
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise CatalogueError(
-            f"{section} names {', '.join(unknown)}; known: {', '.join(known)}. Add your own to fleet_catalogue.{section}"
-        )
-    return [{**known[name], "name": name} for name in names]
 
 
 class CatalogueAction(ActionBase):
@@ -52,7 +39,8 @@ class CatalogueAction(ActionBase):
         arguments.setdefault("host", str(variables.get("inventory_hostname", "this host")))
         names = arguments.get(self.NAMES) or self.DEFAULT
         try:
-            arguments[self.ENTRIES] = entries(self.SECTION, names, arguments.pop("catalogue", None))
+            catalogue = load_catalogue(arguments.pop("catalogue", None) or None)
+            arguments[self.ENTRIES] = entries(catalogue.data, self.SECTION, names)
         except CatalogueError as error:
             return {**result, "failed": True, "msg": f"{arguments['host']}: {error}"}
         plan = arguments.get("plan")

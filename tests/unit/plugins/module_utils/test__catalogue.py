@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import load_catalogue, read_data
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import entries, load_catalogue, read_data
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import (
     DEFAULT_DIRECTORY,
     SECTIONS,
@@ -260,3 +260,26 @@ def test_without_jsonschema_overrides_say_what_is_missing(monkeypatch: pytest.Mo
         "fleet_catalogue needs the Python package jsonschema on the controller, beside ansible-core, and it is not there; "
         "install it (pip install jsonschema), or leave fleet_catalogue out"
     )
+
+
+def test_entries_by_name_and_an_operator_s_own() -> None:
+    own = load_catalogue({"accuracy_benchmarks": {"gsm8k": {"max_tokens": 2048}}}).data
+    jobs = entries(own, "accuracy_benchmarks", ["aime-2025", "gsm8k"])
+    found = [(job["name"], job["tool"], job["max_tokens"]) for job in jobs]
+    assert found == [("aime-2025", "nemo-skills", 120000), ("gsm8k", "lm-eval", 2048)]
+
+
+@pytest.mark.parametrize(
+    ("section", "names", "message"),
+    [
+        (
+            "accuracy_benchmarks",
+            ["gsm", "gsm8k"],
+            r"^accuracy_benchmarks names gsm; known: gsm8k, .*fleet_catalogue\.acc",
+        ),
+        ("benchmark_profiles", ["lo", "low", "hi"], r"^benchmark_profiles names lo, hi; known: low, medium, high, "),
+    ],
+)
+def test_entries_that_nobody_knows(section: str, names: list[str], message: str) -> None:
+    with pytest.raises(CatalogueError, match=message):
+        entries(load_catalogue().data, section, names)
