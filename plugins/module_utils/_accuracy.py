@@ -110,6 +110,10 @@ def without_key(text: str, keys: Sequence[str]) -> str:
     return text
 
 
+#: What the tools' libraries say where they do not reach the hub.
+_NO_HUB = ("Couldn't reach '", "LocalEntryNotFoundError", "OfflineModeIsEnabled")
+
+
 def failure(code: int, said: str, seconds: int, log: str) -> str:
     """Why a tool ended with that status, from the end of what it printed. log: where all of it is."""
     again = "Run it again: it goes on where it was"
@@ -118,4 +122,7 @@ def failure(code: int, said: str, seconds: int, log: str) -> str:
     if code < 0:
         return f"it was ended by signal {-code}. {again} ({log})"
     lines = [line.strip() for line in said.splitlines() if line.strip()]
-    return f"it ended with status {code}: {lines[-1] if lines else 'it said nothing'}. {again} ({log})"
+    told = f"it ended with status {code}: {lines[-1] if lines else 'it said nothing'}"
+    if any(word in line for line in lines for word in _NO_HUB):
+        return f"{told}. This host does not reach the hub: give the questions as a file, accuracy_data (of lm-eval's), or a way there ({log})"
+    return f"{told}. {again} ({log})"

@@ -69,6 +69,7 @@ def judge(
             evidence=evidence(record, compared, minimum, enough),
             seconds=record.get("seconds", 0.0),
             comparison=compared,
+            skipped=not held and not required,
         )
 
     return _judge.judge(records, last_good, verdict)

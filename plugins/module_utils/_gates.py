@@ -19,6 +19,10 @@ class GateError(ValueError):
     """A gate's condition does not hold; the text says what was found and what was wanted."""
 
 
+class GateSkipped(Exception):  # noqa: N818 (it is no error)
+    """There is nothing to be tested; the message says why."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An HTTP answer: status code and body text. Status 0: there was none, body says why."""
@@ -78,13 +82,18 @@ def check_health(answer: Answer) -> str:
     return "200"
 
 
-def check_models(answer: Answer, model: str) -> str:
-    """The model list names the model that the plan serves."""
+def check_key(answer: Answer, path: str) -> None:
+    """The server takes our key."""
     if answer.status == 401:
         raise GateError(
-            "/v1/models answered 401: the server asks for another key than this inventory's fleet_api_key."
+            f"{path} answered 401: the server asks for another key than this inventory's fleet_api_key."
             " Run playbooks/deploy.yml, or set the key that it was deployed with"
         )
+
+
+def check_models(answer: Answer, model: str) -> str:
+    """The model list names the model that the plan serves."""
+    check_key(answer, "/v1/models")
     if answer.status != 200:
         raise GateError(f"/v1/models answered {answer.status or 'nothing'} ({answer.excerpt()}), wanted 200")
     served = [str(entry.get("id")) for entry in answer.json().get("data", [])]

@@ -46,6 +46,10 @@ MARKS = ("tool_call>", "<invoke ", "<tool_call")
 ROUNDS = 3
 
 
+class CountsDiffer(GateError):  # noqa: N818 (a kind of GateError)
+    """As many calls were not made streamed as unstreamed."""
+
+
 def visible(content: str) -> str:
     """What a reader sees of a message: the text after the thinking, however that is closed."""
     return content.rpartition(CLOSE)[2].partition(OPEN)[0].strip()
@@ -104,8 +108,8 @@ def check_tools_stream(streamed: Streamed) -> str:
 def check_parallel(streamed: Streamed, whole: Answer) -> str:
     """Two calls asked for at once, streamed and not: as many in both, and none of them twice.
 
-    A model may choose to make one call only; at temperature 0 it chooses the same both times. What else is wrong with
-    the unstreamed calls is for `check_tools`.
+    A model may choose to make one call only; at temperature 0 it mostly chooses the same both times. What else is wrong with
+    the unstreamed calls is for `check_tools`. Raises CountsDiffer where the numbers are not the same, GateError for the rest.
     """
     told = check_tools_stream(streamed)
     calls = {"streamed": streamed.tool_calls(), "unstreamed": message_of(whole)[0].get("tool_calls") or []}
@@ -115,7 +119,7 @@ def check_parallel(streamed: Streamed, whole: Answer) -> str:
             raise GateError(f"the same call came twice, {how}: {', '.join(texts)}; asked for were Paris and London")
     if made["unstreamed"] and len(made["unstreamed"]) != len(made["streamed"]):
         each = ", ".join(f"{len(texts)} {how} ({', '.join(texts)})" for how, texts in made.items())
-        raise GateError(f"the number of calls is not the same: {each}")
+        raise CountsDiffer(f"the number of calls is not the same: {each}")
     return told if len(made["streamed"]) > 1 else f"{told}; the model made 1 call where two were asked for"
 
 

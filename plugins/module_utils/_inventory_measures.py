@@ -33,6 +33,8 @@ def check_measures(values: Mapping[str, Any], catalogue: Catalogue) -> Iterator[
             yield f"{name} is {value}: it must be a number"
     for problem in _gates_run.problems((), values.get("smoke_test_budgets")):
         yield f"smoke_test_budgets: {problem}"
+    if "auth" in (values.get("smoke_test_gates") or ()) and not values.get("fleet_api_key"):
+        yield "smoke_test_gates: auth needs fleet_api_key, which is not set"
     for name in ("benchmark_profiles", "accuracy_benchmarks"):
         try:
             entries(catalogue.data, name, values.get(name) or ())

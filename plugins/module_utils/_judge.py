@@ -23,7 +23,7 @@ Compare = Callable[[Record, str, Record], "dict[str, Any]"]
 @dataclass(frozen=True)
 class Verdict:
     """What is said of one record. key: its name among its host's, instance/what was measured. kept: it is the one that the
-    next is held against."""
+    next is held against. skipped: it has passed for want of anything to be held against."""
 
     key: str
     gate: str
@@ -32,6 +32,7 @@ class Verdict:
     evidence: str
     seconds: float
     comparison: dict[str, Any] | None
+    skipped: bool = False
 
 
 def comparison(
@@ -73,6 +74,7 @@ def judge(
                 "evidence": said.evidence,
                 "seconds": said.seconds,
                 "budget_seconds": None,
+                **({"skipped": True} if said.skipped else {}),
             }
             for _record, said in told
         ],

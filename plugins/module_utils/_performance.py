@@ -8,8 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _judge
-from ansible_collections.sglang.fleet.plugins.module_utils._compare import compare_speed, why_not
+from ansible_collections.sglang.fleet.plugins.module_utils._compare import METRICS, compare_speed, why_not
 from ansible_collections.sglang.fleet.plugins.module_utils._judge import Record
+
+#: metrics that a gate's evidence names, the furthest behind first; the comparison has all
+SHOWN = 3
 
 
 def key_of(record: Record) -> str:
@@ -44,6 +47,7 @@ def judge(
             evidence=evidence(record, compared),
             seconds=round(record["metrics"].get("duration", 0.0), 2),
             comparison=compared,
+            skipped=compared is None and not required,
         )
 
     return _judge.judge(records, last_good, verdict)
@@ -69,8 +73,26 @@ def evidence(record: Record, compared: Mapping[str, Any] | None) -> str:
     worse = [row for row in compared["rows"] if row["verdict"] == "worse"]
     if not worse:
         return f"{told}; none worse than {compared['reference']}"
-    listed = "; ".join(
-        f"{row['metric']} {row['value']:.2f} {row['unit']}, wanted {row['reference']:.2f} give or take {row['tolerance']:.0%}"
-        for row in worse
+    worse.sort(key=_share_lost, reverse=True)
+    listed = "; ".join(_told(row) for row in worse[:SHOWN])
+    more = f"; and {len(worse) - SHOWN} more" if len(worse) > SHOWN else ""
+    # Nothing but the operator can tell a fault from a change that is meant.
+    own = ". If that is meant: performance_gate_forget=true" if compared["reference"].startswith("own ") else ""
+    return f"{key_of(record)}: worse than {compared['reference']}: {listed}{more}{own}"
+
+
+def _share_lost(row: Mapping[str, Any]) -> float:
+    """By how much a metric is worse, as a share of what it should be."""
+    value, reference = float(row["value"]), float(row["reference"])
+    if METRICS[row["metric"]].better == "lower":
+        value, reference = reference, value
+    return 1 - value / reference if reference else 0.0
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    lower = METRICS[row["metric"]].better == "lower"
+    bound = row["reference"] * (1 + row["tolerance"] if lower else 1 - row["tolerance"])
+    by = f"{row['reference']:.2f} {'plus' if lower else 'less'} {row['tolerance']:.0%}"
+    return (
+        f"{row['metric']} {row['value']:.2f} {row['unit']}, wanted {bound:.2f} at {'most' if lower else 'least'} ({by})"
     )
-    return f"{key_of(record)}: worse than {compared['reference']}: {listed}"

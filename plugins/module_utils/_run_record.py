@@ -33,7 +33,7 @@ _PLAN = ("model", "model_path", "gpu", "count", "vendor", "memory_mib", "profile
 _IMAGE = ("name", "reference", "digest", "sglang_version", "user_space")
 _INSTANCE = ("name", "gpus", "address", "port", "tp", "ep", "command_line", "fit")
 _WARNING = ("id", "severity", "message", "url")
-_GATE = ("gate", "passed", "evidence", "seconds", "budget_seconds")
+_GATE = ("gate", "passed", "skipped", "evidence", "seconds", "budget_seconds")
 #: what either kind of record has; `metrics` and `settings` are figures and words that the tool was given
 _RECORD = (
     *(

@@ -167,6 +167,8 @@ from ansible_collections.sglang.fleet.plugins.module_utils._accuracy import (
 PREPARE_SECONDS = 3600
 #: seconds in which a server has to tell its models
 MODELS_SECONDS = 30
+#: the folder of the records that have not reached the controller yet, by host; the role removes a host's when they have
+UNTAKEN = "untaken"
 
 
 def read_data(path: str, columns: list[str]) -> str:
@@ -196,6 +198,14 @@ def write(path: str, text: str) -> None:
 def read(path: str) -> str:
     with open(path, encoding="utf-8") as handle:
         return handle.read()
+
+
+def read_record(path: str) -> Any:
+    """The record in a file; None where there is none."""
+    try:
+        return json.loads(read(path))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def drop_unless_held(folder: str) -> None:
@@ -336,7 +346,10 @@ class Run:
         about, work = self.about(), self.params["work_dir"]
         more = {"served": self.model, "data": sha256, "limit": self.params["limit"], "tool": facts}
         prefix = f"{about['host']}-{about['instance']}"
-        self.folder = os.path.join(work, f"{prefix}-{run_key(self.name, self.job, about, more)}")
+        key = run_key(self.name, self.job, about, more)
+        # What an earlier call has measured and nobody has taken: it was cut in a later benchmark, or its playbook was gone.
+        kept = os.path.join(work, UNTAKEN, str(about["host"]), f"{about['instance']}-{key}.json")
+        self.folder = os.path.join(work, f"{prefix}-{key}")
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         with open(f"{self.folder}/lock", "a", encoding="utf-8") as lock:
             try:
@@ -345,6 +358,10 @@ class Run:
                 raise AccuracyError(
                     f"a run of it is still at work in {self.folder}: wait for it to end, then run again to take its answers"
                 ) from None
+            found = read_record(kept)
+            if found is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                return found
             began = time.monotonic()
             # The tool has the lock, too: it may outlive us.
             if self.tool == "lm-eval":
@@ -354,6 +371,8 @@ class Run:
             now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
             made = record(self.name, self.job, result, about, now, time.monotonic() - began, sha256)
             write(f"{self.folder}/record.json", json.dumps(made, indent=2) + "\n")
+            write(f"{kept}.tmp", json.dumps(made, indent=2) + "\n")
+            os.replace(f"{kept}.tmp", kept)
             # Its answers are of this run alone: the next must ask again.
             last = os.path.join(work, "last", f"{prefix}-{self.name}")
             shutil.rmtree(last, ignore_errors=True)

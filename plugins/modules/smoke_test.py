@@ -133,8 +133,12 @@ gates:
       description: Whether it passed.
       type: bool
     evidence:
-      description: What was found; begins with C(skipped) where there was nothing to test.
+      description: What was found, or why it was skipped.
       type: str
+    skipped:
+      description: True where there was nothing to test; the gate has passed then.
+      type: bool
+      returned: when skipped
     seconds:
       description: How long it took.
       type: float

@@ -15,10 +15,12 @@ from sglang_fleet.report_run import (
     LATENCIES,
     NONE,
     PASSED,
+    SKIPPED,
     Finding,
     accuracy_records,
     figure,
     gate_name,
+    gate_result,
     host_findings,
     lengths,
     measure,
@@ -114,13 +116,16 @@ def _fit(fit: Mapping[str, Any], names: Sequence[str]) -> Markup:
     )
 
 
+_RESULTS = {PASSED: ("good", PASSED), FAILED: ("bad", FAILED), SKIPPED: ("odd", SKIPPED)}
+
+
 def _gates(host: Mapping[str, Any]) -> Markup:
     if not host["gates"]:
         return join(tag("h3", "Gates"), tag("p", "None was run.", class_="hint"))
     rows = [
         [
             gate_name(gate, host).removeprefix("gate "),
-            mark("good", "passed") if gate["passed"] else mark("bad", "failed"),
+            mark(*_RESULTS[gate_result(gate)]),
             seconds(gate["seconds"]) + (f" of {seconds(gate['budget_seconds'])}" if gate["budget_seconds"] else ""),
             gate["evidence"],
         ]

@@ -14,9 +14,12 @@ from sglang_fleet.report_host import PLOTTED_HOSTS, figure_of, finding_item, hos
 from sglang_fleet.report_markup import Markup, facts, join, table, tag
 from sglang_fleet.report_run import (
     NONE,
+    PASSED,
+    SKIPPED,
     Finding,
     at_once,
     findings,
+    gate_result,
     host_findings,
     measure,
     moment,
@@ -91,7 +94,7 @@ def _header(run: Mapping[str, Any]) -> Markup:
 def _summary(run: Mapping[str, Any], wrong: Sequence[Finding]) -> Markup:
     fleet, hosts = run["fleet"], run["hosts"]
     whole = fleet["passed"] == fleet["hosts"]
-    gates = [gate["passed"] for host in hosts for gate in host["gates"]]
+    gates = [gate_result(gate) for host in hosts for gate in host["gates"]]
     verdicts = [
         row["verdict"]
         for host in hosts
@@ -101,8 +104,13 @@ def _summary(run: Mapping[str, Any], wrong: Sequence[Finding]) -> Markup:
     ]
     tiles = [
         ("hosts passed", share(fleet["passed"], fleet["hosts"])),
-        ("gates passed", share(sum(gates), len(gates))),
-        ("figures as good as their reference", share(len(verdicts) - verdicts.count("worse"), len(verdicts))),
+        ("gates passed", share(gates.count(PASSED), len(gates) - gates.count(SKIPPED))),
+        *([("gates skipped", str(gates.count(SKIPPED)))] if SKIPPED in gates else []),
+        *(
+            [("figures as good as their reference", share(len(verdicts) - verdicts.count("worse"), len(verdicts)))]
+            if verdicts
+            else []
+        ),
         ("findings", str(len(wrong))),
     ]
     if not hosts:
@@ -153,14 +161,17 @@ def _fleet(hosts: Sequence[Mapping[str, Any]], places: Mapping[str, str]) -> Mar
     rows = []
     for host in hosts:
         plan = host["plan"]
-        passed = sum(gate["passed"] for gate in host["gates"])
+        gates = [gate_result(gate) for gate in host["gates"]]
+        skipped = gates.count(SKIPPED)
         best = _most_throughput(host)
         rows.append(
             [
                 tag("a", host["host"], href=f"#{places[host['host']]}"),
                 status(host),
                 f"{plan['model']} on {plan['count']} × {plan['gpu']}, {plan['layout']}" if plan else NONE,
-                share(passed, len(host["gates"])) if host["gates"] else NONE,
+                share(gates.count(PASSED), len(gates) - skipped) + (f", {skipped} skipped" if skipped else "")
+                if gates
+                else NONE,
                 f"{measure(best['metrics']['output_throughput'], 'tok/s')}, {at_once(best)}" if best else NONE,
                 _worst(host),
             ]

@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sglang_fleet.report_run import (
+    FAILED,
     NONE,
     accuracy_records,
     figure,
     findings,
     gate_name,
+    gate_result,
     moment,
     record_name,
     seconds,
@@ -69,7 +71,7 @@ def _host(host: Mapping[str, Any]) -> Iterator[str]:
             (
                 (
                     gate_name(gate, host).removeprefix("gate "),
-                    "passed" if gate["passed"] else "FAILED",
+                    FAILED.upper() if gate_result(gate) == FAILED else gate_result(gate),
                     seconds(gate["seconds"]),
                     gate["evidence"],
                 )

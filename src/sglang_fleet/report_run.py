@@ -21,7 +21,7 @@ from jsonschema import Draft202012Validator
 
 from sglang_fleet.planning import FleetError
 
-PASSED, FAILED = "passed", "failed"
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 #: What an unknown or unmeasured figure is shown as.
 NONE = "–"
@@ -112,6 +112,13 @@ def check_run(found: Any) -> dict[str, Any]:
         if host["status"] == PASSED and (wrong := next(_failed_gates(host), None)):
             raise ValueError(f"hosts: {host['host']} has passed, while its {wrong.where} has not: {wrong.text}")
     return run
+
+
+def gate_result(gate: Mapping[str, Any]) -> str:
+    """passed, failed, or skipped: there was nothing to test, which is no fault of the host's, and no proof either."""
+    if gate.get("skipped"):
+        return SKIPPED
+    return PASSED if gate["passed"] else FAILED
 
 
 def _finite(value: Any) -> Any:

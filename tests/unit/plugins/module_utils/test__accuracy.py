@@ -140,6 +140,12 @@ def test_record() -> None:
             "first\nValueError: no\n\n",
             "it ended with status 1: ValueError: no. Run it again: it goes on where it was (/log)",
         ),
+        (
+            1,
+            "ConnectionError: Couldn't reach 'openai/gsm8k' on the Hub (LocalEntryNotFoundError)",
+            "it ended with status 1: ConnectionError: Couldn't reach 'openai/gsm8k' on the Hub (LocalEntryNotFoundError). "
+            "This host does not reach the hub: give the questions as a file, accuracy_data",
+        ),
         (2, " \n", "it ended with status 2: it said nothing."),
     ],
 )

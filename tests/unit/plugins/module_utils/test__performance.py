@@ -58,11 +58,23 @@ def test_a_gate_that_passes_and_one_that_does_not() -> None:
         "seconds": 79.85,
         "budget_seconds": None,
     }
-    assert judged["gates"][1]["evidence"].startswith(
-        f"0/slow: worse than {NAME}: request_throughput 0.50 requests/s, wanted 1.00 give or take 10%; input_throughput 248."
+    assert judged["gates"][1]["evidence"] == (
+        f"0/slow: worse than {NAME}: request_throughput 0.50 requests/s, wanted 0.90 at least (1.00 less 10%); input_throughput "
+        "248.41 tokens/s, wanted 447.13 at least (496.81 less 10%); output_throughput 255.53 tokens/s, wanted 459.94 at least "
+        "(511.05 less 10%); and 1 more"
     )
     assert [item["comparison"]["passed"] for item in judged["benchmarks"]] == [True, False]
     assert list(judged["last_good"]) == ["0/medium"]
+
+
+def test_the_furthest_behind_come_first_and_the_way_out_is_named() -> None:
+    late = record(0.85)
+    late["metrics"]["median_ttft_ms"] *= 10
+    [gate] = judge([late], REFERENCES, {"0/medium": record()})["gates"]
+    assert gate["evidence"].startswith(
+        f"0/medium: worse than {OWN}: median_ttft_ms 1474.30 ms, wanted 184.29 at most (147.43 plus 25%); "
+    )
+    assert gate["evidence"].endswith("; and 2 more. If that is meant: performance_gate_forget=true")
 
 
 @pytest.mark.parametrize(("required", "passed"), [(False, True), (True, False)])
