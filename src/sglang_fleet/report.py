@@ -15,6 +15,8 @@ from sglang_fleet.report_changes import fleet_changes, host_changes
 from sglang_fleet.report_markdown import markdown
 from sglang_fleet.report_run import findings
 
+#: What figures end in that have their types and make no sense, such as a load of negative requests.
+_NO_FIGURES = (ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 #: The files of a report, in its folder.
 NAMES = ("report.html", "report.json", "report.md")
 
@@ -68,11 +70,17 @@ def write_report(run: Mapping[str, Any], folder: Path, previous: Mapping[str, An
     changes, notes = changes_of(run, previous)
     from sglang_fleet.report_html import page
 
-    texts = (
-        page(run, changes, notes),
-        json.dumps(document(run, changes, notes), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
-        markdown(run, changes, notes),
-    )
+    try:
+        texts = (
+            page(run, changes, notes),
+            json.dumps(document(run, changes, notes), indent=2, ensure_ascii=False, allow_nan=False) + "\n",
+            markdown(run, changes, notes),
+        )
+    except _NO_FIGURES as error:
+        raise FleetError(
+            f"run {run['run_id']} has figures that no measurement gives ({type(error).__name__}: {error}), so that nothing was "
+            "written: give the file as playbooks/benchmark.yml wrote it"
+        ) from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [folder / name for name in NAMES]

@@ -288,10 +288,15 @@ def _decades(axes: Axes, side: str, values: Sequence[float], write: Callable[[fl
 # --- SVG ------------------------------------------------------------------------------------------------------------
 
 
+def _rules(name: str) -> dict[str, Any]:
+    # A $ in a name is no formula.
+    return {"svg.fonttype": "none", "svg.hashsalt": name, "font.size": _FONT, "text.parse_math": False}
+
+
 @contextmanager
 def _drawing(name: str, height: float) -> Iterator[tuple[Axes, Callable[[], str]]]:
     """Axes to draw on, and what ends the drawing: the SVG."""
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "font.size": _FONT}):
+    with matplotlib.rc_context(_rules(name)):
         canvas = Figure(figsize=(WIDTH / _INCH, height / _INCH), layout="constrained")
         axes = canvas.add_subplot()
         canvas.patch.set_visible(False)

@@ -71,7 +71,7 @@ def read_run(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FleetError(f"{path}: cannot be read: {error.strerror}. {_WHERE}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FleetError(f"{path}: not JSON: {error}. {_WHERE}") from error
     if not isinstance(found, dict) or not {"run_id", "hosts"} & found.keys():
         raise FleetError(f"{path}: no run: it has neither run_id nor hosts. {_WHERE}")

@@ -255,3 +255,36 @@ def test_the_command_says_where_it_cannot_write(tmp_path: Path) -> None:
     done = run(str(file), "-o", str(file))
     assert done.exit_code == 1
     assert done.stderr == f"sglang-fleet: {file}: cannot be written: File exists\n"
+
+
+def test_a_skipped_gate_is_neither_passed_nor_failed() -> None:
+    run = run_of(mi300x("a"))
+    run["hosts"][0]["gates"] = [gate("chat"), {**gate("context", evidence="the plan does not say"), "skipped": True}]
+    html, text = page(run, {}), markdown(run, {})
+    assert re.search(r"skipped</span>.*the plan does not say", html, re.DOTALL)
+    assert "<b>1\u00a0of\u00a01</b> gates passed" in html
+    assert "<b>1</b> gates skipped" in html
+    assert "| context | skipped |" in text
+
+
+def test_no_tile_of_figures_where_none_was_compared() -> None:
+    assert "figures as good as their reference" not in page(run_of(host("a", gates=[gate("chat")])), {})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "kind"),
+    [
+        (("plan", "instances", 0, "fit", "memory_gib_per_gpu"), 0, "ZeroDivisionError"),
+        (("benchmarks", 0, "settings", "max_concurrency"), "abc", "ValueError"),
+        (("benchmarks", 0, "metrics", "median_ttft_ms"), 1e308, "OverflowError"),
+    ],
+)
+def test_figures_that_no_measurement_gives(tmp_path: Path, path: tuple[Any, ...], value: Any, kind: str) -> None:
+    run = run_of(mi300x("a"))
+    place = run["hosts"][0]
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(FleetError, match=rf"^run {run['run_id']} has figures that no measurement gives \({kind}: "):
+        write_report(run, tmp_path / "report")
+    assert not (tmp_path / "report").exists()

@@ -176,3 +176,9 @@ def test_ticks_leave_room_for_their_figures(low: float, ticks: list[str]) -> Non
     assert plot is not None
     texts = [node.text for node in ET.fromstring(plot.svg).iter() if node.tag.endswith("text")]  # noqa: S314
     assert texts == [*ticks, "a"]
+
+
+def test_a_name_is_no_formula() -> None:
+    plot = report_plots.fleet_plot("one", [("$x_{$", [("worse", 0.5)]), ("b", [("within", 1.0)])])
+    assert plot is not None
+    assert "$x_{$" in plot.svg
