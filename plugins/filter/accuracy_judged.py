@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from ansible_collections.sglang.fleet.plugins.module_utils._accuracy_gate import judge, problems
+from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError
 from ansible_collections.sglang.fleet.plugins.plugin_utils.judged import judged
 
 DOCUMENTATION = r"""
@@ -18,7 +19,8 @@ author:
 description:
   - Only like is compared with like - model, tool and settings. The GPUs may differ, since a model that answers worse on others is
     what is looked for.
-  - A record fails where the 95 % interval of the difference lies below zero (Newcombe's hybrid score interval).
+  - A record fails where the 95 % interval of the difference lies below zero (Newcombe's hybrid score interval), or where its own lies
+    below the benchmark's floor in the catalogue.
   - Gives C(benchmarks) (the records, each with its C(comparison)), C(gates) (a result for each), C(passed), C(last_good) (the
     records to keep) and C(stored) (those as their file holds them).
 positional: _input
@@ -52,16 +54,15 @@ def accuracy_judged(
     minimums: Mapping[str, Any] | None = None,
     catalogue: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    return judged(
-        judge,
-        records,
-        last_good,
-        catalogue,
-        lambda data: problems(minimums, data["accuracy_benchmarks"]),
-        against=against,
-        required=required,
-        minimums=minimums,
-    )
+    def wishes(data: Mapping[str, Any]) -> dict[str, Any]:
+        known = data["accuracy_benchmarks"]
+        wrong = problems(minimums, known)
+        if wrong:
+            raise CompareError("; ".join(wrong))
+        floors = {name: entry["floor"] for name, entry in known.items() if "floor" in entry}
+        return {"against": against, "required": required, "minimums": minimums, "floors": floors}
+
+    return judged(judge, records, last_good, catalogue, wishes)
 
 
 class FilterModule:

@@ -50,7 +50,8 @@ def performance_judged(
     tolerances: Mapping[str, Any] | None = None,
     catalogue: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    return judged(judge, records, last_good, catalogue, against=against, required=required, tolerances=tolerances)
+    wishes = {"against": against, "required": required, "tolerances": tolerances}
+    return judged(judge, records, last_good, catalogue, lambda _data: wishes)
 
 
 class FilterModule:

@@ -66,7 +66,7 @@ def run_key(name: str, benchmark: Mapping[str, Any], about: Mapping[str, Any], m
     return f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-_NO_ANSWER_CHANGES = ("description", "concurrency", "seconds", "request_seconds")
+_NO_ANSWER_CHANGES = ("description", "floor", "concurrency", "seconds", "request_seconds")
 
 
 def percent(share: float) -> float:

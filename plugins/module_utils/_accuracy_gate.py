@@ -48,19 +48,21 @@ def judge(
     against: str = "auto",
     required: bool = False,
     minimums: Mapping[str, Any] | None = None,
+    floors: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """As `_judge.judge`. Raises CompareError.
 
     required: a record that nothing can be held against fails; else it passes, and is what the next one is held against.
+    floors: percent by benchmark, which a minimum takes the place of; a record that is held against nothing else is kept only above.
     minimums: percent by benchmark, for which there are no `problems`; a record fails whose whole interval lies below.
     """
-    least = minimums or {}
+    least = {**(floors or {}), **(minimums or {})}
 
     def verdict(record: Record) -> _judge.Verdict:
         key, minimum = key_of(record), least.get(record["benchmark"])
         compared = _judge.comparison(record, key, references, last_good, against, compare_accuracy)
         enough = minimum is None or _interval(record)[1] >= minimum
-        held = compared is not None or minimum is not None
+        held = compared is not None or record["benchmark"] in (minimums or {})
         return _judge.Verdict(
             key=key,
             gate=f"accuracy {key}",
@@ -69,19 +71,23 @@ def judge(
             evidence=evidence(record, compared, minimum, enough),
             seconds=record.get("seconds", 0.0),
             comparison=compared,
-            skipped=not held and not required,
+            skipped=not held and minimum is None and not required,
         )
 
     return _judge.judge(records, last_good, verdict)
 
 
 def replaces(record: Record, old: Record | None) -> bool:
-    """Whether a record that has passed becomes the host's last good one: only where there is none like it.
+    """Whether a record that has passed becomes the host's last good one: where there is none like it, or by more than chance.
 
     The best of many runs was lucky, and honest ones would fail by it; the newest lets a host become worse by a little each
-    time. The first is neither.
+    time. One that is better beyond chance says that the old one was of a server in a worse state.
     """
-    return old is None or bool(why_not(record, old))
+    if old is None or why_not(record, old):
+        return True
+    way = headline(record)[0]
+    rows = compare_accuracy(record, "own", old)["rows"]
+    return any(row["metric"] == way and row["verdict"] == "better" for row in rows)
 
 
 def _interval(record: Record) -> tuple[float, float]:
@@ -97,7 +103,7 @@ def evidence(record: Record, compared: Mapping[str, Any] | None, minimum: float 
         f" {low:.2f} to {high:.2f}), {figures.get('no_answer', 0):.2f} % without an answer"
     )
     if not enough:
-        return f"{told}; wanted {minimum:.2f}"
+        return f"{told}; wanted {minimum:.2f} at least"
     if compared is None:
         if minimum is not None:
             return f"{told}; not below {minimum:.2f}"

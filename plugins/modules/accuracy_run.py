@@ -143,6 +143,7 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 import urllib.error
@@ -378,8 +379,10 @@ class Run:
             shutil.rmtree(last, ignore_errors=True)
             os.makedirs(os.path.dirname(last), mode=0o700, exist_ok=True)
             os.rename(self.folder, last)
+        # The end is run_key's: another benchmark's name may begin with this one's.
         for old in glob.glob(os.path.join(work, f"{prefix}-{self.name}-*")):
-            drop_unless_held(old)
+            if re.fullmatch(r"-[0-9a-f]{12}", old[len(os.path.join(work, f"{prefix}-{self.name}")) :]):
+                drop_unless_held(old)
         return made
 
 
@@ -415,6 +418,12 @@ def main() -> None:
     if unknown:
         names = ", ".join(instance["name"] for instance in planned)
         module.fail_json(msg=f"accuracy_instances names {', '.join(unknown)}; the plan has {names}", records=[])
+    strangers = [name for name in module.params["urls"] if name not in [instance["name"] for instance in planned]]
+    if strangers:
+        names = ", ".join(instance["name"] for instance in planned)
+        module.fail_json(
+            msg=f"accuracy_urls has {', '.join(strangers)}; the plan has the instances {names}", records=[]
+        )
     records: list[dict[str, Any]] = []
     for instance in planned:
         if wanted and instance["name"] not in wanted:

@@ -200,12 +200,24 @@ class Node:
         """A server that has ended meanwhile took it along."""
         self.module.run_command(["docker", "exec", container, "rm", "-f", IN_CONTAINER])
 
+    def left_behind(self, container: str) -> list[str]:
+        """PIDs on the host of the tool in the container: a program that `docker exec` started outlives whoever started it."""
+        code, out, _err = self.module.run_command(["docker", "top", container, "-eo", "pid,args"])
+        lines = [line.split(None, 1) for line in out.splitlines()[1:]] if code == 0 else []
+        return [line[0] for line in lines if len(line) > 1 and "sglang.bench_serving" in line[1]]
+
     def measure(self, instance: dict[str, Any], load: dict[str, Any], about: dict[str, Any]) -> dict[str, Any]:
         """The record of one load. Raises BenchError."""
         key = self.params["api_key"]
         client = Client(instance["address"], instance["port"], key, FLUSH_SECONDS)
         flushed = client.call("/flush_cache", {})
         if flushed.status != 200:
+            ours = self.left_behind(f"sglang-{instance['name']}")
+            if ours:
+                raise BenchError(
+                    f"bench_serving of a run that was cut is still at work (pid {', '.join(ours)}): wait for it, or end it with"
+                    f" `kill {' '.join(ours)}` on this host. Then run it again"
+                )
             raise BenchError(
                 f"/flush_cache answered {flushed.status or 'nothing'} ({flushed.excerpt()}), wanted 200: a server that is at"
                 " work for others cannot be measured. Take it out of use first"

@@ -21,21 +21,17 @@ def judged(
     records: t.Sequence[t.Mapping[str, t.Any]],
     last_good: t.Mapping[str, t.Any] | None,
     catalogue: t.Mapping[str, t.Any] | None,
-    problems: t.Callable[[t.Mapping[str, t.Any]], t.Sequence[str]] = lambda _data: (),
-    **wishes: t.Any,
+    wishes: t.Callable[[t.Mapping[str, t.Any]], t.Mapping[str, t.Any]],
 ) -> dict[str, t.Any]:
     """A gate's judgement, with `stored`: what the file of last good records is to hold. last_good: that file's content.
 
-    problems: what the judgement itself does not see is wrong with the wishes, by the catalogue's data.
+    wishes: from the catalogue's data to the judge's further arguments; raises CompareError for what makes no sense.
 
     Raises AnsibleFilterError for whatever the operator got wrong.
     """
     try:
         data = load_catalogue(catalogue or None).data
-        wrong = problems(data)
-        if wrong:
-            raise CompareError("; ".join(wrong))
-        said = judge(records, data["references"], read_stored(last_good), **wishes)
+        said = judge(records, data["references"], read_stored(last_good), **wishes(data))
     except (CatalogueError, CompareError) as error:
         raise AnsibleFilterError(str(error)) from error
     return {**said, "stored": stored(said["last_good"])}

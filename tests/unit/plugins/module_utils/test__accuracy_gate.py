@@ -118,7 +118,7 @@ def test_nothing_to_hold_it_against(required: bool) -> None:
 def test_minimum(correct: int, passed: bool) -> None:
     judged = judge([gsm8k(correct)], REFERENCES, {}, required=True, minimums={"gsm8k": 90})
     assert judged["passed"] is passed
-    assert judged["gates"][0]["evidence"].endswith("; not below 90.00" if passed else "; wanted 90.00")
+    assert judged["gates"][0]["evidence"].endswith("; not below 90.00" if passed else "; wanted 90.00 at least")
 
 
 @pytest.mark.parametrize(
@@ -154,8 +154,34 @@ def test_a_host_cannot_become_worse_by_a_little_each_time() -> None:
 
 
 def test_a_lucky_run_is_no_measure() -> None:
-    assert not replaces(gsm8k(1300), gsm8k(1218))
+    assert not replaces(gsm8k(1230), gsm8k(1218))
     assert replaces(gsm8k(90, questions=100), gsm8k(1218))
+
+
+def test_a_server_that_was_worse_beyond_chance_is_no_measure_either() -> None:
+    """Else a host whose first run was of a broken server would never be found out again."""
+    assert replaces(gsm8k(1218), gsm8k(700))
+    kept: dict[str, Any] = {}
+    passed = []
+    for correct in (1100, 1218, 1100):
+        judged = judge([gsm8k(correct)], {}, kept)
+        passed.append(judged["passed"])
+        kept = judged["last_good"]
+    assert passed == [True, True, False]
+
+
+# 80 % of 1319 are 1055.2; the interval of 1025, 77.71 %, ends at 79.87, that of 1030 at 80.23.
+@pytest.mark.parametrize(("correct", "passed"), [(1218, True), (1030, True), (1025, False), (0, False)])
+@pytest.mark.parametrize("required", [False, True])
+def test_a_floor_under_what_nothing_else_is_held_against(correct: int, passed: bool, required: bool) -> None:
+    judged = judge([gsm8k(correct)], {}, {}, floors={"gsm8k": 80}, required=required)
+    assert judged["passed"] is (passed and not required), "a floor is no reference"
+    assert bool(judged["last_good"]) is judged["passed"]
+    assert "skipped" not in judged["gates"][0]
+
+
+def test_a_minimum_takes_the_place_of_a_floor() -> None:
+    assert judge([gsm8k(100)], {}, {}, floors={"gsm8k": 80}, minimums={"gsm8k": 1})["passed"]
 
 
 def test_headline() -> None:

@@ -169,6 +169,14 @@ def test_another_image_asks_anew_and_drops_what_was_left(module: Module) -> None
     assert module.works() == []
 
 
+def test_another_benchmark_s_answers_stay(module: Module) -> None:
+    """Its name begins with this one's."""
+    other = module.folder / "work" / "a-0-gsm8k-short-0123456789ab"
+    other.mkdir(parents=True)
+    module.run().measure()
+    assert module.works() == [other]
+
+
 def test_a_result_that_nobody_has_taken_is_the_next_run_s(module: Module) -> None:
     """As of a playbook that was cut in a later benchmark, or killed while its module went on."""
     first = module.run().measure()

@@ -79,7 +79,7 @@ class Module:
             "state_file": str(tmp_path / "state.json"),
             **params,
         }
-        self.running = True
+        self.running, self.left = True, ""
 
     @property
     def instances(self) -> list[dict[str, Any]]:
@@ -101,6 +101,12 @@ class Module:
                 return 0, "", ""
             case ["exec", _container, "rm", *_rest]:
                 return 0, "", ""
+            case ["top", *_options]:
+                return (
+                    0,
+                    f"PID                 COMMAND\n4001                python3 -m sglang.launch_server\n{self.left}",
+                    "",
+                )
         assert "sglang.bench_serving" in words, words
         self.environments.append(environ_update or {})
         return self.code, self.out, "Traceback\nValueError: Warmup failed with " + KEY
@@ -194,6 +200,14 @@ def test_a_server_at_work_for_others_is_not_measured(tmp_path: Path, server: Thr
     with pytest.raises(BenchError, match=r"/flush_cache answered 400 \(there are running requests\), wanted 200"):
         measured(module)
     assert module.environments == []
+
+
+def test_one_that_a_cut_run_has_left_at_work(tmp_path: Path, server: ThreadingHTTPServer) -> None:
+    server.busy = True  # type: ignore[attr-defined]
+    module = Module(tmp_path, server.server_address[1])
+    module.left = "4711                python3 -m sglang.bench_serving --backend sglang-oai-chat\n"
+    with pytest.raises(BenchError, match=r"is still at work \(pid 4711\): wait for it, or end it with `kill 4711` on"):
+        measured(module)
 
 
 def test_a_container_that_does_not_run(tmp_path: Path) -> None:
