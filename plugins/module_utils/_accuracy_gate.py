@@ -13,15 +13,9 @@ from typing import Any
 from ansible_collections.sglang.fleet.plugins.module_utils import _judge
 from ansible_collections.sglang.fleet.plugins.module_utils._compare import (
     compare_accuracy,
-    why_not,
     wilson,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._judge import Record
-
-
-def key_of(record: Record) -> str:
-    """The name of a record among its host's: instance/benchmark."""
-    return f"{record['instance']}/{record['benchmark']}"
+from ansible_collections.sglang.fleet.plugins.module_utils._judge import Record, key_of, slot
 
 
 def headline(record: Record) -> tuple[str, Mapping[str, Any]]:
@@ -59,15 +53,14 @@ def judge(
     least = {**(floors or {}), **(minimums or {})}
 
     def verdict(record: Record) -> _judge.Verdict:
-        key, minimum = key_of(record), least.get(record["benchmark"])
-        compared = _judge.comparison(record, key, references, last_good, against, compare_accuracy)
+        minimum = least.get(record["benchmark"])
+        compared = _judge.comparison(record, references, last_good, against, compare_accuracy)
         enough = minimum is None or _interval(record)[1] >= minimum
         held = compared is not None or record["benchmark"] in (minimums or {})
         return _judge.Verdict(
-            key=key,
-            gate=f"accuracy {key}",
+            gate=f"accuracy {key_of(record)}",
             passed=enough and (compared["passed"] if compared else held or not required),
-            kept=replaces(record, last_good.get(key)),
+            kept=replaces(record, last_good.get(slot(record))),
             evidence=evidence(record, compared, minimum, enough),
             seconds=record.get("seconds", 0.0),
             comparison=compared,
@@ -78,12 +71,14 @@ def judge(
 
 
 def replaces(record: Record, old: Record | None) -> bool:
-    """Whether a record that has passed becomes the host's last good one: where there is none like it, or by more than chance.
+    """Whether a record that has passed becomes the host's last good one: where it is better by more than chance.
+
+    old: the one like it, if there is one.
 
     The best of many runs was lucky, and honest ones would fail by it; the newest lets a host become worse by a little each
     time. One that is better beyond chance says that the old one was of a server in a worse state.
     """
-    if old is None or why_not(record, old):
+    if old is None:
         return True
     way = headline(record)[0]
     rows = compare_accuracy(record, "own", old)["rows"]

@@ -7,6 +7,8 @@ A reference is an entry of catalogue/references.yml or a record of the host's ow
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -83,7 +85,7 @@ def why_not(record: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str
     and seed decide how many tokens are asked for. Hardware counts for speed alone: a model that answers worse on other GPUs
     is just what an accuracy benchmark is to find.
     """
-    keys: tuple[str, ...] = ("kind", "tool", *(HARDWARE if record.get("kind") == "speed" else ("model",)))
+    keys = [key for key in _compared_by(record) if key != "settings"]
     reasons = [
         f"{key} {record.get(key)}, not {reference.get(key)}" for key in keys if record.get(key) != reference.get(key)
     ]
@@ -93,6 +95,16 @@ def why_not(record: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str
         for key in (*other, *(key for key in own if key not in other))
         if own.get(key) != other.get(key)
     ]
+
+
+def likeness(record: Mapping[str, Any]) -> str:
+    """Eight hex digits, the same for records between which `why_not` finds nothing."""
+    return hashlib.sha256(json.dumps(_compared_by(record), sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _compared_by(record: Mapping[str, Any]) -> dict[str, Any]:
+    keys: tuple[str, ...] = ("kind", "tool", *(HARDWARE if record.get("kind") == "speed" else ("model",)))
+    return {**{key: record.get(key) for key in keys}, "settings": dict(record["settings"])}
 
 
 def metrics_with(tolerances: Mapping[str, Any] | None) -> dict[str, Metric]:

@@ -302,7 +302,8 @@ def run(
             {
                 "gate": name,
                 "passed": passed,
-                "evidence": evidence,
+                # A server's text may have halves of characters, which no JSON of ours may.
+                "evidence": evidence.encode("utf-8", "replace").decode(),
                 "seconds": round(seconds, 2),
                 "budget_seconds": whole,
                 **({"skipped": True} if skipped else {}),

@@ -108,17 +108,20 @@ def check_tools_stream(streamed: Streamed) -> str:
 def check_parallel(streamed: Streamed, whole: Answer) -> str:
     """Two calls asked for at once, streamed and not: as many in both, and none of them twice.
 
-    A model may choose to make one call only; at temperature 0 it mostly chooses the same both times. What else is wrong with
-    the unstreamed calls is for `check_tools`. Raises CountsDiffer where the numbers are not the same, GateError for the rest.
+    A model may choose to make one call only; at temperature 0 it mostly chooses the same both times. Raises CountsDiffer where
+    the numbers are not the same, GateError for the rest.
     """
     told = check_tools_stream(streamed)
-    calls = {"streamed": streamed.tool_calls(), "unstreamed": message_of(whole)[0].get("tool_calls") or []}
+    message, finish = message_of(whole)
+    calls = {"streamed": streamed.tool_calls(), "unstreamed": message.get("tool_calls") or []}
+    if calls["unstreamed"] or any(mark in visible(message.get("content") or "") for mark in MARKS):
+        check_calls(calls["unstreamed"], finish, message.get("content") or "")
     made = {how: [_shown(call) for call in some] for how, some in calls.items()}
     for how, texts in made.items():
         if len(set(texts)) < len(texts):
             raise GateError(f"the same call came twice, {how}: {', '.join(texts)}; asked for were Paris and London")
-    if made["unstreamed"] and len(made["unstreamed"]) != len(made["streamed"]):
-        each = ", ".join(f"{len(texts)} {how} ({', '.join(texts)})" for how, texts in made.items())
+    if len(made["unstreamed"]) != len(made["streamed"]):
+        each = ", ".join(f"{len(texts)} {how} ({', '.join(texts) or 'none'})" for how, texts in made.items())
         raise CountsDiffer(f"the number of calls is not the same: {each}")
     return told if len(made["streamed"]) > 1 else f"{told}; the model made 1 call where two were asked for"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError, why_not
+from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError, likeness, why_not
 
 #: Raised when the shape of the file of last good records changes.
 SCHEMA = 1
@@ -22,10 +22,8 @@ Compare = Callable[[Record, str, Record], "dict[str, Any]"]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one record. key: its name among its host's, instance/what was measured. kept: it is the one that the
-    next is held against. skipped: it has passed for want of anything to be held against."""
+    """What is said of one record. kept: it is the one that the next like it is held against. skipped: it has passed for want of anything to be held against."""
 
-    key: str
     gate: str
     passed: bool
     kept: bool
@@ -35,9 +33,18 @@ class Verdict:
     skipped: bool = False
 
 
+def key_of(record: Record) -> str:
+    """The name of a record among its host's, for people: instance/what was measured."""
+    return f"{record['instance']}/{record['benchmark' if record.get('kind') == 'accuracy' else 'profile']}"
+
+
+def slot(record: Record) -> str:
+    """Where the last good record like this one is kept: one of other settings or hardware is no measure, and takes no place."""
+    return f"{key_of(record)} {likeness(record)}"
+
+
 def comparison(
     record: Record,
-    key: str,
     references: Mapping[str, Record],
     last_good: Mapping[str, Record],
     against: str,
@@ -45,14 +52,14 @@ def comparison(
 ) -> dict[str, Any] | None:
     """The comparison that counts for the record, or None where there is nothing of its kind. Raises CompareError.
 
-    last_good: records by key. auto: the host's own where there is one like it, else a published one, of the same GPUs first:
+    last_good: records by slot. auto: the host's own where there is one like it, else a published one, of the same GPUs first:
     what this hardware has done before says more than what another machine of its kind has.
     """
     if against not in AGAINST:
         raise CompareError(f"records are compared with {' or '.join(AGAINST)}, not with {against!r}")
-    own = last_good.get(key)
-    if against in ("own", "auto") and own and not why_not(record, own):
-        return compare(record, f"own {key} of {own['taken_at']}", own)
+    own = last_good.get(slot(record))
+    if against in ("own", "auto") and own:
+        return compare(record, f"own {key_of(record)} of {own['taken_at']}", own)
     if against in ("references", "auto"):
         alike = [(name, entry) for name, entry in references.items() if not why_not(record, entry)]
         for name, entry in sorted(alike, key=lambda pair: pair[1]["gpu"] != record["gpu"]):
@@ -79,7 +86,10 @@ def judge(
             for _record, said in told
         ],
         "passed": all(said.passed for _record, said in told),
-        "last_good": {**last_good, **{said.key: dict(record) for record, said in told if said.passed and said.kept}},
+        "last_good": {
+            **last_good,
+            **{slot(record): dict(record) for record, said in told if said.passed and said.kept},
+        },
     }
 
 

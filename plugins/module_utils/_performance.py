@@ -8,16 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _judge
-from ansible_collections.sglang.fleet.plugins.module_utils._compare import METRICS, compare_speed, why_not
-from ansible_collections.sglang.fleet.plugins.module_utils._judge import Record
+from ansible_collections.sglang.fleet.plugins.module_utils._compare import METRICS, compare_speed
+from ansible_collections.sglang.fleet.plugins.module_utils._judge import Record, key_of, slot
 
 #: metrics that a gate's evidence names, the furthest behind first; the comparison has all
 SHOWN = 3
-
-
-def key_of(record: Record) -> str:
-    """The name of a record among its host's: instance/profile."""
-    return f"{record['instance']}/{record['profile']}"
 
 
 def judge(
@@ -37,13 +32,11 @@ def judge(
         return compare_speed(record, name, reference, tolerances)
 
     def verdict(record: Record) -> _judge.Verdict:
-        key = key_of(record)
-        compared = _judge.comparison(record, key, references, last_good, against, compare)
+        compared = _judge.comparison(record, references, last_good, against, compare)
         return _judge.Verdict(
-            key=key,
-            gate=f"performance {key}",
+            gate=f"performance {key_of(record)}",
             passed=compared["passed"] if compared else not required,
-            kept=replaces(record, last_good.get(key)),
+            kept=replaces(record, last_good.get(slot(record))),
             evidence=evidence(record, compared),
             seconds=round(record["metrics"].get("duration", 0.0), 2),
             comparison=compared,
@@ -56,10 +49,10 @@ def judge(
 def replaces(record: Record, old: Record | None) -> bool:
     """Whether a record that has passed becomes the host's last good one.
 
-    It does where there is none of its kind, or where it is faster. One a little slower does not, or a host could lose a tenth
+    old: the one like it. It does where there is none, or where it is faster. One a little slower does not, or a host could lose a tenth
     of its speed run after run and pass each time.
     """
-    if old is None or why_not(record, old):
+    if old is None:
         return True
     return bool(record["metrics"].get("output_throughput", 0) > old["metrics"].get("output_throughput", 0))
 

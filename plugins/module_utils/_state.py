@@ -116,6 +116,25 @@ def applied_state(plan: Mapping[str, Any], image: Mapping[str, Any], gates: Sequ
     }
 
 
+def not_applied(state: Mapping[str, Any], plan: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Why a plan's instances of these names are not what is recorded as applied; empty where they are.
+
+    What is measured is what runs, and its record must not name what the inventory has come to say since.
+    """
+    image, recorded = state.get("image") or {}, state.get("instances") or {}
+    missing = [name for name in names if name not in recorded]
+    if missing:
+        return f"there is no record that instance {', '.join(missing)} was applied and has passed its gates"
+    if image.get("reference") != plan["image"]["reference"]:
+        return f"it runs {image.get('reference')}, the plan has {plan['image']['reference']}"
+    other = [
+        str(item["name"])
+        for item in plan["instances"]
+        if item["name"] in names and recorded[item["name"]].get("digest") != digest(item, image.get("id"))
+    ]
+    return f"instance {', '.join(other)} runs with other arguments, GPUs or ports than the plan's" if other else ""
+
+
 def _locked(lock: Mapping[str, Any] | None) -> dict[str, Any]:
     """What of the lock a rollback needs, to know what it goes back to.
 

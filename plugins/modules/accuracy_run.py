@@ -90,8 +90,8 @@ options:
     description: Ask the first questions alone, that many; V(0) for all.
     type: int
     default: 0
-  image:
-    description: C(digest) and the like of what the servers run, over what the plan says.
+  state:
+    description: What is recorded as applied on the servers' host, its C(state.json). Servers that are not so are refused; empty for no record.
     type: dict
     default: {}
   driver:
@@ -163,6 +163,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._accuracy import (
     server_url,
     without_key,
 )
+from ansible_collections.sglang.fleet.plugins.module_utils._state import not_applied
 
 #: seconds that a data set may take to come
 PREPARE_SECONDS = 3600
@@ -241,6 +242,7 @@ class Run:
         """What a record says besides its figures."""
         plan, driver = self.params["plan"], self.params["driver"]
         image = {key: plan["image"].get(key) for key in ("reference", "digest", "sglang_version")}
+        applied = self.params["state"].get("image") or {}
         return {
             "host": self.params["host"],
             "instance": self.instance["name"],
@@ -249,9 +251,18 @@ class Run:
             "count": len(self.instance["gpus"]),
             "tp": self.instance["tp"],
             "ep": self.instance["ep"],
-            "image": {**image, **self.params["image"]},
+            "image": {**image, "digest": applied.get("digest") or image["digest"]},
             "driver": {"name": driver.get("name"), "version": driver.get("version")},
         }
+
+    def check_applied(self) -> None:
+        """Raises AccuracyError where the server is not the plan's, by whose name its figures would go."""
+        state = self.params["state"]
+        why = not_applied(state, self.params["plan"], [self.instance["name"]]) if state else ""
+        if why:
+            raise AccuracyError(
+                f"{why}: run playbooks/deploy.yml, or set the inventory to what runs. Nothing was asked"
+            )
 
     def check_server(self) -> None:
         """Raises AccuracyError where the server does not serve the model: the tools would ask for hours, or say it worse."""
@@ -342,6 +353,7 @@ class Run:
                 f"accuracy_data has a file for {self.name}, which is of {self.tool}: only lm-eval takes one"
             )
         sha256 = read_data(self.data, self.job["columns"]) if self.data else ""
+        self.check_applied()
         self.check_server()
         facts = self.tell(lm_eval.TASKS_PROGRAM if self.tool == "lm-eval" else nemo_skills.DATASETS_PROGRAM)
         about, work = self.about(), self.params["work_dir"]
@@ -406,7 +418,7 @@ def main() -> None:
             "instances": {"type": "list", "elements": "str", "default": []},
             "data": {"type": "dict", "default": {}},
             "limit": {"type": "int", "default": 0},
-            "image": {"type": "dict", "default": {}},
+            "state": {"type": "dict", "default": {}},
             "driver": {"type": "dict", "default": {}},
             "api_key": {"type": "str", "no_log": True},
             "hf_token": {"type": "str", "no_log": True},

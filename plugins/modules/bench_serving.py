@@ -68,9 +68,13 @@ options:
     type: path
     default: /var/lib/sglang-fleet/records/speed.json
   state_file:
-    description: What was applied last, for the image's digest.
+    description: What was applied last, for the image's digest and O(require_record).
     type: path
     default: /var/lib/sglang-fleet/state.json
+  require_record:
+    description: Refuse servers that are not recorded as applied by this plan, by whose name their figures would go.
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -114,6 +118,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils import _bench, _bench
 from ansible_collections.sglang.fleet.plugins.module_utils._bench import BenchError
 from ansible_collections.sglang.fleet.plugins.module_utils._docker import Docker, DockerError
 from ansible_collections.sglang.fleet.plugins.module_utils._http import Client, base_url
+from ansible_collections.sglang.fleet.plugins.module_utils._state import not_applied
 
 #: where the prompts' text is in the container meanwhile
 IN_CONTAINER = "/tmp/sglang-fleet-corpus.json"  # noqa: S108 (of the container)
@@ -160,6 +165,14 @@ class Node:
         if found is None or not found["State"]["Running"]:
             raise BenchError("its container does not run: run playbooks/deploy.yml, and see that the gates pass")
         return found
+
+    def check_applied(self, names: list[str]) -> None:
+        """Raises BenchError where the servers are not those of the plan, by whose name their figures would go."""
+        why = not_applied(read_json(self.params["state_file"]) or {}, self.params["plan"], names)
+        if why:
+            raise BenchError(
+                f"{why}: run playbooks/deploy.yml, or set the inventory to what runs. Nothing was measured"
+            )
 
     def image(self, container: dict[str, Any]) -> dict[str, Any]:
         """reference, digest and sglang_version of what the container runs; the digest is none of an image built here."""
@@ -271,6 +284,7 @@ def main() -> None:
             "dataset": {"type": "path"},
             "records_file": {"type": "path", "default": "/var/lib/sglang-fleet/records/speed.json"},
             "state_file": {"type": "path", "default": "/var/lib/sglang-fleet/state.json"},
+            "require_record": {"type": "bool", "default": True},
         },
         supports_check_mode=False,
     )
@@ -280,9 +294,12 @@ def main() -> None:
         names = ", ".join(instance["name"] for instance in planned)
         module.fail_json(msg=f"benchmark_instances names {', '.join(unknown)}; the plan has {names}", records=[])
     records: list[dict[str, Any]] = []
+    chosen = [instance for instance in planned if not wanted or instance["name"] in wanted]
     try:
         node = Node(module)
-        measure_all(node, [instance for instance in planned if not wanted or instance["name"] in wanted], records)
+        if module.params["require_record"]:
+            node.check_applied([instance["name"] for instance in chosen])
+        measure_all(node, chosen, records)
     except (BenchError, DockerError) as error:
         module.fail_json(msg=str(error), records=records)
     module.exit_json(

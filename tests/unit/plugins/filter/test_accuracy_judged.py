@@ -7,6 +7,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.sglang.fleet.plugins.filter.accuracy_judged import accuracy_judged
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
+from ansible_collections.sglang.fleet.plugins.module_utils._judge import slot
 
 NAME = "minimax-m2.7-2xgb300-aime-2025"
 RECORD = {
@@ -22,7 +23,7 @@ def test_the_catalogue_s_references_count() -> None:
     judged = accuracy_judged([RECORD])
     assert judged["passed"]
     assert judged["benchmarks"][0]["comparison"]["reference"] == NAME
-    assert judged["stored"] == {"schema": 1, "records": {"0/aime-2025": RECORD}}
+    assert judged["stored"] == {"schema": 1, "records": {slot(RECORD): RECORD}}
 
 
 def test_what_was_stored_is_read_again() -> None:

@@ -128,7 +128,7 @@ def test_a_healthy_server_passes_all(harmless: str) -> None:
         pytest.param(
             "arguments of another type",
             dict.fromkeys(
-                ["tools", "tools_result"],
+                ["tools", "tools_parallel", "tools_result"],
                 "the arguments of get_weather are not as its schema says: "
                 "arguments.days is '0': it must be a whole number",
             ),
@@ -137,7 +137,7 @@ def test_a_healthy_server_passes_all(harmless: str) -> None:
         pytest.param(
             "no tool call parser",
             dict.fromkeys(
-                ["tools", "tools_result"],
+                ["tools", "tools_parallel", "tools_result"],
                 "a call stands unparsed in the text: '<minimax:tool_call>\\n<invoke name=\"get_weather\">'",
             ),
             id="not parsed",

@@ -109,6 +109,28 @@ def test_streamed_and_not() -> None:
         _gates_tools.check_tools_stream(streamed)
 
 
+@pytest.mark.parametrize(
+    ("message", "finish", "error"),
+    [
+        ({"content": '<minimax:tool_call>\n<invoke name="get_weather">'}, "stop", "a call stands unparsed in the text"),
+        ({"tool_calls": [call(), {**call(), "id": "a"}]}, "tool_calls", "the calls need an ID each"),
+        (
+            {"content": "Sunny."},
+            "stop",
+            'the number of calls is not the same: 1 streamed (get_weather {"city": "Paris"}), 0',
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_unstreamed_calls_counts(message: dict[str, Any], finish: str, error: str) -> None:
+    answer = Answer(200, json.dumps({"choices": [{"message": message, "finish_reason": finish}]}))
+    streamed = Streamed(
+        calls={0: {"id": "a", "name": "get_weather", "arguments": PARIS}}, finish="tool_calls", done=True
+    )
+    with pytest.raises(GateError) as raised:
+        _gates_tools.check_parallel(streamed, answer)
+    assert str(raised.value).startswith(error)
+
+
 def test_one_call_where_two_were_asked_for_passes() -> None:
     answer = Answer(
         200, json.dumps({"choices": [{"message": {"tool_calls": [call()]}, "finish_reason": "tool_calls"}]})

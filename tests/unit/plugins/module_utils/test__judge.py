@@ -14,13 +14,15 @@ from ansible_collections.sglang.fleet.plugins.module_utils._judge import (
     Verdict,
     comparison,
     judge,
+    key_of,
     read_stored,
+    slot,
     stored,
 )
 
 
 def verdict(passed: bool, kept: bool) -> Verdict:
-    return Verdict("0/low", "speed 0/low", passed, kept, "as it is", 1.5, {"passed": passed})
+    return Verdict("speed 0/low", passed, kept, "as it is", 1.5, {"passed": passed})
 
 
 @pytest.mark.parametrize(
@@ -31,14 +33,15 @@ def test_only_what_has_passed_is_kept(passed: bool, kept: bool, last_good: str) 
     def say(_record: Mapping[str, Any]) -> Verdict:
         return verdict(passed, kept)
 
-    judged = judge([{"name": "new"}], {"0/low": {"name": "old"}, "1/low": {}}, say)
+    new = {"name": "new", "instance": "0", "profile": "low", "settings": {}}
+    judged = judge([new], {slot(new): {"name": "old"}, "1/low": {}}, say)
     assert judged == {
-        "benchmarks": [{"name": "new", "comparison": {"passed": passed}}],
+        "benchmarks": [{**new, "comparison": {"passed": passed}}],
         "gates": [
             {"gate": "speed 0/low", "passed": passed, "evidence": "as it is", "seconds": 1.5, "budget_seconds": None}
         ],
         "passed": passed,
-        "last_good": {"0/low": {"name": last_good}, "1/low": {}},
+        "last_good": {slot(new): new if last_good == "new" else {"name": "old"}, "1/low": {}},
     }
 
 
@@ -47,7 +50,19 @@ def test_against_what_there_is_not() -> None:
         raise AssertionError("nothing is compared")
 
     with pytest.raises(CompareError, match="records are compared with references or own or auto, not with 'luck'"):
-        comparison({}, "0/low", {}, {}, "luck", compare)
+        comparison({}, {}, {}, "luck", compare)
+
+
+def test_where_a_record_is_kept() -> None:
+    speed = {"kind": "speed", "instance": "0", "profile": "low", "gpu": "H200", "settings": {"num_prompts": 10}}
+    accuracy = {"kind": "accuracy", "instance": "0", "benchmark": "gsm8k", "gpu": "H200", "settings": {"questions": 10}}
+    assert (key_of(speed), key_of(accuracy)) == ("0/low", "0/gsm8k")
+    for record in (speed, accuracy):
+        assert slot(record).startswith(f"{key_of(record)} ")
+        assert slot(record) == slot({**record, "metrics": {}, "image": {}, "taken_at": "later"})
+        assert slot(record) != slot({**record, "settings": {}})
+    assert slot(speed) != slot({**speed, "gpu": "H100"})
+    assert slot(accuracy) == slot({**accuracy, "gpu": "H100"}), "a worse answer on other GPUs is what is looked for"
 
 
 def test_the_file() -> None:

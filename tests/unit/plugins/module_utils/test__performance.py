@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
-from ansible_collections.sglang.fleet.plugins.module_utils._performance import judge, key_of, replaces
+from ansible_collections.sglang.fleet.plugins.module_utils._judge import slot
+from ansible_collections.sglang.fleet.plugins.module_utils._performance import judge, replaces
 
 REFERENCES: dict[str, dict[str, Any]] = read_data()["references"]
 NAME = "minimax-m2.1-4xmi300x-speed-c16"
@@ -25,6 +26,11 @@ def record(speed: float = 1.0, **other: Any) -> dict[str, Any]:
     return {**made, "instance": "0", "profile": "medium", "taken_at": "2026-01-01T00:00:00Z", **other}
 
 
+def kept_by(*records: dict[str, Any]) -> dict[str, Any]:
+    """The host's last good records."""
+    return {slot(entry): entry for entry in records}
+
+
 OWN = "own 0/medium of 2026-01-01T00:00:00Z"
 
 
@@ -32,13 +38,13 @@ OWN = "own 0/medium of 2026-01-01T00:00:00Z"
     ("against", "own", "other", "reference"),
     [
         pytest.param("auto", {}, {}, NAME, id="a published one"),
-        pytest.param("auto", {"0/medium": record()}, {}, OWN, id="the host's own before it"),
-        pytest.param("references", {"0/medium": record()}, {}, NAME, id="published only"),
+        pytest.param("auto", kept_by(record()), {}, OWN, id="the host's own before it"),
+        pytest.param("references", kept_by(record()), {}, NAME, id="published only"),
         pytest.param("own", {}, {}, None, id="no own one"),
-        pytest.param("auto", {"0/low": record()}, {}, NAME, id="an own one of another load"),
-        pytest.param("auto", {"0/medium": record(gpu="H200")}, {}, NAME, id="own, before the GPUs were changed"),
+        pytest.param("auto", kept_by(record(profile="low")), {}, NAME, id="an own one of another load"),
+        pytest.param("auto", kept_by(record(gpu="H200")), {}, NAME, id="own, before the GPUs were changed"),
         pytest.param("auto", {}, {"gpu": "H200"}, None, id="nothing published"),
-        pytest.param("auto", {"0/medium": record(gpu="H200")}, {"gpu": "H200"}, OWN, id="own alone"),
+        pytest.param("auto", kept_by(record(gpu="H200")), {"gpu": "H200"}, OWN, id="own alone"),
     ],
 )
 def test_what_counts(against: str, own: dict[str, Any], other: dict[str, Any], reference: str | None) -> None:
@@ -64,13 +70,13 @@ def test_a_gate_that_passes_and_one_that_does_not() -> None:
         "(511.05 less 10%); and 1 more"
     )
     assert [item["comparison"]["passed"] for item in judged["benchmarks"]] == [True, False]
-    assert list(judged["last_good"]) == ["0/medium"]
+    assert judged["last_good"] == kept_by(record())
 
 
 def test_the_furthest_behind_come_first_and_the_way_out_is_named() -> None:
     late = record(0.85)
     late["metrics"]["median_ttft_ms"] *= 10
-    [gate] = judge([late], REFERENCES, {"0/medium": record()})["gates"]
+    [gate] = judge([late], REFERENCES, kept_by(record()))["gates"]
     assert gate["evidence"].startswith(
         f"0/medium: worse than {OWN}: median_ttft_ms 1474.30 ms, wanted 184.29 at most (147.43 plus 25%); "
     )
@@ -92,7 +98,9 @@ def test_a_host_does_not_get_slower_by_a_little_each_time() -> None:
     for speed in (1.0, 0.95, 0.92, 0.88, 1.05, 0.96):
         judged = judge([record(speed, gpu="H200")], REFERENCES, kept)
         kept = judged["last_good"]
-        outcomes.append((judged["passed"], round(kept["0/medium"]["metrics"]["output_throughput"] / 511.05, 2)))
+        outcomes.append(
+            (judged["passed"], round(next(iter(kept.values()))["metrics"]["output_throughput"] / 511.05, 2))
+        )
     assert outcomes == [(True, 1.0), (True, 1.0), (True, 1.0), (False, 1.0), (True, 1.05), (True, 1.05)]
 
 
@@ -102,12 +110,13 @@ def test_a_host_does_not_get_slower_by_a_little_each_time() -> None:
         pytest.param(None, True, id="the first"),
         pytest.param(record(0.9), True, id="faster"),
         pytest.param(record(), False, id="no faster"),
-        pytest.param(record(2.0, tp=8), True, id="of another layout"),
     ],
 )
 def test_who_takes_whose_place(old: dict[str, Any] | None, wanted: bool) -> None:
     assert replaces(record(), old) is wanted
 
 
-def test_key() -> None:
-    assert key_of(record()) == "0/medium"
+def test_a_run_on_other_gpus_leaves_the_record_of_these() -> None:
+    own = kept_by(record())
+    judged = judge([record(2.0, gpu="H200")], REFERENCES, own)
+    assert judged["last_good"] == {**own, **kept_by(record(2.0, gpu="H200"))}

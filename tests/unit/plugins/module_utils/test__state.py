@@ -11,6 +11,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._state import (
     applied_state,
     digest,
     gates_due,
+    not_applied,
     previous_state,
     servers_due,
     without,
@@ -73,6 +74,22 @@ def test_which_servers_go_through_the_gates(change: dict[str, Any], due: list[st
         change.get("gates", []),
     )
     assert [item["name"] for item in found] == due
+
+
+@pytest.mark.parametrize(
+    ("image", "one", "why"),
+    [
+        ({}, {}, ""),
+        ({"reference": "lmsysorg/sglang:v2"}, {}, "it runs lmsysorg/sglang:v1, the plan has lmsysorg/sglang:v2"),
+        ({}, {"tp": 8}, "instance 1 runs with other arguments, GPUs or ports than the plan's"),
+        ({}, {"name": "2"}, "there is no record that instance 2 was applied and has passed its gates"),
+    ],
+)
+def test_whether_the_plan_is_what_is_applied(image: dict[str, Any], one: dict[str, Any], why: str) -> None:
+    state = applied_state(PLAN, IMAGE, ["health"])
+    plan = {**PLAN, "image": {"reference": IMAGE["reference"], **image}, "instances": [ZERO, {**ONE, **one}]}
+    assert not_applied(state, plan, ["0", str(plan["instances"][1]["name"])]) == why
+    assert not_applied({}, plan, ["0"]) == "there is no record that instance 0 was applied and has passed its gates"
 
 
 def test_without_facts_every_server_is_tested() -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.sglang.fleet.plugins.module_utils._accuracy import AccuracyError
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import read_data
+from ansible_collections.sglang.fleet.plugins.module_utils._state import digest
 from ansible_collections.sglang.fleet.plugins.modules.accuracy_run import Run
 from ansible_collections.sglang.fleet.plugins.modules.accuracy_run import read_data as read_rows
 
@@ -46,6 +47,12 @@ def server() -> Iterator[int]:
     found.shutdown()
     thread.join()
     found.server_close()
+
+
+def applied(image: str, instance: dict[str, Any], reference: str = "lmsysorg/sglang:v1") -> dict[str, Any]:
+    """state.json's content with that image's digest."""
+    found = {"reference": reference, "id": "sha256:id", "digest": image}
+    return {"image": found, "instances": {"0": {"digest": digest(instance, "sha256:id")}}}
 
 
 class Module:
@@ -83,7 +90,7 @@ class Module:
             "urls": {},
             "data": {},
             "limit": 0,
-            "image": {"digest": "sha256:1"},
+            "state": applied("sha256:1", instance),
             "driver": {},
             "api_key": KEY,
             "hf_token": None,
@@ -163,7 +170,7 @@ def test_another_image_asks_anew_and_drops_what_was_left(module: Module) -> None
     with pytest.raises(AccuracyError):
         module.run().measure()
     [folder] = module.works()
-    module.code, module.params["image"] = 0, {"digest": "sha256:2"}
+    module.code, module.params["state"] = 0, applied("sha256:2", module.params["plan"]["instances"][0])
     module.run().measure()
     assert f"--use_cache={folder}/answers" not in module.calls[-1]
     assert module.works() == []
@@ -185,7 +192,7 @@ def test_a_result_that_nobody_has_taken_is_the_next_run_s(module: Module) -> Non
     assert all("-c" in words for words in module.calls[asked:]), "no question is asked twice"
     assert module.works() == []
 
-    module.params["image"] = {"digest": "sha256:2"}
+    module.params["state"] = applied("sha256:2", module.params["plan"]["instances"][0])
     module.run().measure()
     assert module.calls[-1][:3] == ["timeout", "--kill-after=30", "28800"], "it was another server's"
 
@@ -218,6 +225,15 @@ def test_what_is_not_there(module: Module, change: dict[str, Any], message: str)
     with pytest.raises(AccuracyError) as error:
         module.run().measure()
     assert message in str(error.value)
+
+
+def test_another_image_is_applied_than_the_plan_s(module: Module) -> None:
+    module.params["state"] = applied("sha256:1", module.params["plan"]["instances"][0], "lmsysorg/sglang:v0")
+    with pytest.raises(
+        AccuracyError, match=r"^it runs lmsysorg/sglang:v0, the plan has lmsysorg/sglang:v1: run playbooks/"
+    ):
+        module.run().measure()
+    assert module.calls == []
 
 
 def test_another_model_is_served(module: Module) -> None:
