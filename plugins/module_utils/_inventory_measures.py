@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.sglang.fleet.plugins.module_utils import _accuracy_gate, _gates_run
-from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, CatalogueError, entries
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, entries
+from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._compare import CompareError, metrics_with
 
 #: variable -> the least it may be, and whether it has to be more than that

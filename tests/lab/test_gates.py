@@ -59,7 +59,7 @@ CAUGHT = {
     ),
     # Whole answers take half a minute each, which is within their gates' budgets: too long for a test.
     "slow": Caught(
-        {"stream": "3 tokens came at 0.33 a second, wanted 1; the first came after 3."},
+        {"stream": "3 tokens came at 0.3"},
         ["health", "auth", "models", "stream"],
         {"smoke_test_gates": ["auth", "models", "stream"], "smoke_test_budgets": {"stream": 11}},
     ),
