@@ -157,13 +157,8 @@ def bring(module: AnsibleModule, gateway: Gateway) -> tuple[bool, dict[str, str]
             _gateway.write_out(wanted)
         gateway.sync(wanted)
 
-    def there() -> bool:
-        with _gateway.alone():
-            gateway.sync(_gateway.read_json(_gateway.OUT, {}))
-        return not lacking(gateway, urls, state)
-
-    # Not oftener: each asking to add a server is a job in the gateway's queue, which has ten at a time.
-    if late and not _gateway.wait(there, p["seconds"], every=3):
+    # sglang-gateway-workers tries again every few seconds; this only looks.
+    if late and not _gateway.wait(lambda: not lacking(gateway, urls, state), p["seconds"]):
         left = ", ".join(lacking(gateway, urls, state))
         raise GatewayError(
             f"the gateway did not take {left} {state} within {p['seconds']} s. `journalctl -u sglang-gateway` says why;"
