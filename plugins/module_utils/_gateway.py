@@ -64,7 +64,7 @@ def registered(body: str) -> dict[str, Worker]:
 def active(metrics: str) -> dict[str, int]:
     """By URL, the requests in flight to each worker, from the gateway's Prometheus text.
 
-    It goes on counting for a worker that was removed, which GET /workers no longer does.
+    Not for a worker that was removed: its count is set to 0 then, and to what is left when one of its requests ends.
     """
     return {url: int(float(count)) for url, count in _ACTIVE.findall(metrics)}
 

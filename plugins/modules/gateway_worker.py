@@ -44,12 +44,6 @@ options:
     description: How many healthy servers the gateway has to keep; fewer refuse O(state=out).
     type: int
     default: 0
-  drain_seconds:
-    description:
-      - With O(state=out), how long to wait until the gateway has no request in flight to them.
-      - Requests that reach a server past the gateway are not counted; see M(sglang.fleet.worker_drained).
-    type: int
-    default: 0
   seconds:
     description: How long the gateway may take to do it, its own start included.
     type: int
@@ -57,12 +51,11 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Take a server out and wait for its requests
+- name: Take a server out, whose requests sglang.fleet.worker_drained then waits for
   sglang.fleet.gateway_worker:
     workers: [http://10.0.0.11:30000]
     state: out
     reason: rollout 2026-11-22
-    drain_seconds: 600
 
 - name: See what the gateway has
   sglang.fleet.gateway_worker:
@@ -81,12 +74,12 @@ workers:
     instance: {description: Its instance's name., type: str, sample: "0"}
     registered: {description: Whether it can get requests., type: bool}
     healthy: {description: Whether the gateway finds it healthy., type: bool}
-    in_flight: {description: The gateway's requests to it that are not at their end., type: int}
+    in_flight:
+      description:
+        - The gateway's requests to it that are not at their end. The gateway sets its count to 0 when it lets go of a server, so
+          that it means nothing for one that is out.
+      type: int
     out: {description: Why it is out; empty where it is not., type: str}
-drained:
-  description: Whether the gateway has no request in flight to O(workers) any more.
-  returned: success
-  type: bool
 """
 
 from typing import Any
@@ -174,7 +167,6 @@ def main() -> None:
             "state": {"type": "str", "choices": ["in", "out"]},
             "reason": {"type": "str", "default": "taken out by gateway_worker"},
             "at_least": {"type": "int", "default": 0},
-            "drain_seconds": {"type": "int", "default": 0},
             "seconds": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -193,26 +185,10 @@ def main() -> None:
         if p["state"] and not _gateway.wait(lambda: answering(gateway), p["seconds"], every=1):
             gateway.workers()
         changed, out = bring(module, gateway)
-
-        def idle() -> bool:
-            counts = gateway.active()
-            return not any(counts.get(url, 0) for url in urls)
-
-        drained = idle()
-        if p["state"] == "out" and p["drain_seconds"] and not module.check_mode:
-            drained = _gateway.wait(idle, p["drain_seconds"])
         workers = list_of(gateway, out)
     except (GatewayError, OSError) as error:
         module.fail_json(msg=str(error))
-    if p["drain_seconds"] and not drained and not module.check_mode:
-        held = ", ".join(f"{w['url']} {w['in_flight']}" for w in workers if w["url"] in urls and w["in_flight"])
-        module.fail_json(
-            msg=f"requests are still in flight after {p['drain_seconds']} s: {held}. They go on; the servers stay out until they"
-            " are put back. Give them more time (rollout_drain_seconds), or put them back in",
-            workers=workers,
-            drained=False,
-        )
-    module.exit_json(changed=changed, workers=workers, drained=drained)
+    module.exit_json(changed=changed, workers=workers)
 
 
 def answering(gateway: Gateway) -> bool:

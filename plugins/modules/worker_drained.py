@@ -12,7 +12,7 @@ author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
   - Asks the server itself, on its own node, so that requests count that came past the gateway.
-  - Two looks in a row have to find none, since a request that has just come in is not counted yet.
+  - Three looks in a row, a second apart, have to find none, since a request that has just come in is not counted yet.
   - A server that does not answer at all has none.
 options:
   address:
@@ -99,12 +99,12 @@ def main() -> None:
     url = _gateway.url_of(p["address"], p["port"])
     looks: list[Any] = []
 
-    def none_twice() -> bool:
+    def none_thrice() -> bool:
         looks.append(requests_of(url, p["api_key"] or ""))
-        return looks[-1] is None or looks[-2:] == [0, 0]
+        return looks[-1] is None or looks[-3:] == [0, 0, 0]
 
     try:
-        drained = _gateway.wait(none_twice, p["seconds"], every=1)
+        drained = _gateway.wait(none_thrice, p["seconds"], every=1)
     except UnreadableError as error:
         module.fail_json(msg=str(error), requests=None)
     if not drained:
