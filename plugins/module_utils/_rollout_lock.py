@@ -20,7 +20,13 @@ from typing import Any, NamedTuple
 PATH = "/var/lib/sglang-fleet/rollout.lock"
 #: Seconds without a heartbeat after which a holder counts as dead: three that are missed.
 STALE = 90.0
-_FIELDS = {"holder": str, "rollout_id": str, "pid": int, "started_at": (int, float), "heartbeat_at": (int, float)}
+_FIELDS: dict[str, tuple[type, ...]] = {
+    "holder": (str,),
+    "rollout_id": (str,),
+    "pid": (int,),
+    "started_at": (int, float),
+    "heartbeat_at": (int, float),
+}
 
 
 class LockError(ValueError):
@@ -151,7 +157,7 @@ def _write(path: str, lock: Mapping[str, Any]) -> None:
             handle.write(json.dumps(lock, sort_keys=True) + "\n")
             handle.flush()
             os.fsync(handle.fileno())
-        os.chmod(temporary, 0o644)  # noqa: S103 (who holds it is no secret, and others are to be told)
+        os.chmod(temporary, 0o644)  # who holds it is no secret, and others are to be told
         os.replace(temporary, path)
     except OSError:
         with contextlib.suppress(FileNotFoundError):
