@@ -137,7 +137,7 @@ class Fleet:
 class Broken(Fleet):
     """No playbook can be run at all."""
 
-    def change(self, job: Job, hear: Callable[[Mapping[str, Any]], None]) -> dict[str, Outcome]:
+    def change(self, _job: Job, _hear: Callable[[Mapping[str, Any]], None]) -> dict[str, Outcome]:
         raise FleetError("there is no inventory x")
 
 
