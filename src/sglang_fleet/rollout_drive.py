@@ -22,6 +22,7 @@ from sglang_fleet.planning import FleetError
 from sglang_fleet.rollout import Engine, Interrupted, Job
 from sglang_fleet.rollout_fleet import KNOWN, Found, Preview, look, preview
 from sglang_fleet.rollout_journal import SCHEMA, Journal, new_id, read_state, write_file
+from sglang_fleet.rollout_lines import line_of
 from sglang_fleet.rollout_lock import FleetLock, asker, whoami
 from sglang_fleet.rollout_options import Wishes
 from sglang_fleet.rollout_runner import STATES, Files, PlaybookRunner
@@ -234,7 +235,8 @@ def _drive(
         write_file(folder / OPTIONS, {**asdict(desk.files), "inventory": str(desk.files.inventory)})
         write_file(folder / PLANS, {one: _plan_entry(plan.hosts[one]) for one in plan.changing})
         who = {"by": lock.who["holder"], "pid": lock.who["pid"]}
-        journal.add("rollout", id=name, **spec, **who)
+        first = journal.add("rollout", id=name, **spec, **who)
+        desk.say(line_of(first, journal.state) or name)
         return _run(desk, journal, lock, [], plan.unreachable)
     finally:
         journal.close()

@@ -42,7 +42,8 @@ def show_preview(found: Preview, console: Console) -> None:
     for number, names in enumerate(found.waves, 1):
         for name in names:
             change = found.hosts[name].change
-            anew = "no" if not restarts(change) else "all at once" if nodes[name].together else "one by one"
+            how = "all at once" if nodes[name].together else "one by one" if len(nodes[name].gpus) > 1 else "yes"
+            anew = how if restarts(change) else "no"
             table.add_row(
                 str(number), name, str(len(nodes[name].gpus)), anew, Text(str((change or {}).get("summary") or ""))
             )
