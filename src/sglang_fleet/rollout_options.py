@@ -102,6 +102,7 @@ def gates_of(text: str, root: Path) -> tuple[str, ...]:
 
 def files(inventory: Path, extra: Sequence[str], vault_files: Sequence[Path], vault_ids: Sequence[str]) -> Files:
     """The files that are named; raises FleetError for one that is not there. -e NAME=VALUE is apart, in ``inline``."""
+    _collection()  # journals are read with its words
     if not inventory.exists():
         raise FleetError(f"there is no inventory {inventory}")
     named = [Path(word[1:]).expanduser() for word in extra if word.startswith("@")]

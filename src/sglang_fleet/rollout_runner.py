@@ -213,8 +213,9 @@ class PlaybookRunner:
 
         def listen() -> None:
             for event in tail.news():
-                found.take(event)
-                hear(event)
+                plain = _plain(event)
+                found.take(plain)
+                hear(plain)
 
         try:
             while there():
@@ -254,6 +255,13 @@ class PlaybookRunner:
         if found.end is None or found.end.get("status") == "canceled":
             return {}
         return {name: found.outcome(name) for name in play["hosts"]}
+
+
+def _plain(event: dict[str, Any]) -> dict[str, Any]:
+    """Without the host's name before what is said of it, as messages of the collection have it."""
+    if isinstance(event.get("detail"), str):
+        event["detail"] = event["detail"].removeprefix(f"{event.get('host')}: ")
+    return event
 
 
 class Tail:
