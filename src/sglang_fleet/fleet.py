@@ -313,7 +313,8 @@ def _run(
         settings={"pexpect_timeout": 1},
         quiet=True,
     )
-    return str(done.status), int(done.rc)
+    # None where a signal has ended it.
+    return str(done.status), 1 if done.rc is None else int(done.rc)
 
 
 def environment(root: Path) -> dict[str, str]:

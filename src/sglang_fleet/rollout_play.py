@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -60,10 +62,12 @@ class Order:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def passed(self) -> Passed:
+    def passed(self, cancelled: Callable[[], bool]) -> Passed:
         # Hosts of one batch are to go side by side, whatever the number that suits this controller otherwise.
         forks = None if "ANSIBLE_FORKS" in os.environ else min(max(len(self.hosts), 5), 50)
-        return Passed(tuple(self.variable_files), tuple(self.vault_password_files), tuple(self.vault_ids), forks)
+        return Passed(
+            tuple(self.variable_files), tuple(self.vault_password_files), tuple(self.vault_ids), forks, cancelled
+        )
 
 
 class Reporter:
@@ -71,16 +75,16 @@ class Reporter:
 
     def __init__(self, number: int, tell: Callable[[Mapping[str, Any]], None], log: Callable[[str], None]) -> None:
         self._number, self._tell, self._log = number, tell, log
-        self._began = False
+        self.pid: int | None = None
         self.said: list[str] = []
         self.errors: dict[str, str] = {}
         self.stats: Mapping[str, Any] = {}
         self.records: dict[str, Any] = {}
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
-        if not self._began and event.get("pid"):
-            self._began = True
-            self._tell({"event": "play_began", "play": self._number, "pid": event["pid"]})
+        if self.pid is None and event.get("pid"):
+            self.pid = int(event["pid"])
+            self._tell({"event": "play_began", "play": self._number, "pid": self.pid})
         if event.get("stdout"):
             self._log(str(event["stdout"]))
         data, kind = event.get("event_data") or {}, str(event.get("event"))
@@ -140,6 +144,31 @@ class Reporter:
         return {"event": "play_ended", "play": self._number, "status": status, "rc": rc, "hosts": told, "said": tail}
 
 
+class Cancel:
+    """Ends the playbook in two steps: it is asked to, so that it ends its own workers, and killed where it does not."""
+
+    def __init__(self, pid: Callable[[], int | None], patience: int = 10) -> None:
+        """patience: how often it is looked at, about once a second, until it is killed."""
+        self._pid, self._patience, self._looks = pid, patience, 0
+        self.asked = False
+
+    def take(self, _number: int, _frame: Any) -> None:
+        """A signal's handler."""
+        self.asked = True
+
+    def overdue(self) -> bool:
+        """Whether it is to be killed now."""
+        if not self.asked:
+            return False
+        pid, self._looks = self._pid(), self._looks + 1
+        if pid is None:
+            return True
+        if self._looks == 1:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        return self._looks > self._patience
+
+
 def _delegate(data: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """The host that could not be reached, where it is another than the one whose turn it was."""
     told = result.get("_ansible_delegated_vars") or {}
@@ -180,16 +209,22 @@ def run(order: Order) -> int:
     watch = threading.Thread(target=_mind_the_lock, args=(order, parent, ended), daemon=True)
     watch.start()
     reporter = Reporter(order.number, tell, note)
+    cancel = Cancel(lambda: reporter.pid)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, cancel.take)
     status, rc, error = "failed", 1, ""
     try:
         limit = ":".join(order.hosts) if order.by_limit else None
         more = {EVENTS: order.events}
-        status, rc = play(order.playbook, Path(order.inventory), limit, reporter, order.variables, order.passed(), more)
+        status, rc = play(
+            order.playbook, Path(order.inventory), limit, reporter, order.variables, order.passed(cancel.overdue), more
+        )
     except FleetError as wrong:
         error = str(wrong)
     finally:
         ended.set()
         write_results(reporter, Path(order.results))
+        status = "canceled" if cancel.asked else status
         tell(reporter.ended(status, rc, order.hosts, error))
     return rc
 

@@ -5,24 +5,26 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sglang_fleet import rollout_process
-from sglang_fleet.rollout_runner import read_play
-from tests.unit.sglang_fleet.rollout_controller import QUICK, World
+from sglang_fleet.rollout import Job, Outcome
+from sglang_fleet.rollout_runner import Files, PlaybookRunner, read_play
+from sglang_fleet.rollout_state import STAGES
+from tests.unit.sglang_fleet.rollout_controller import BOOKS, QUICK, World
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    return World(tmp_path)
+    return World(tmp_path, 5)
 
 
 def until(true: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
@@ -52,66 +54,71 @@ def in_stage(world: World, stage: str) -> Callable[[], bool]:
 
 
 def test_all_new_with_lock_report_and_states(world: World) -> None:
+    lock = {"holder": "bob@gone", "rollout_id": "x", "pid": 1, "started_at": 1.0, "heartbeat_at": 2.0}
+    (world.world / "rollout.lock").write_text(json.dumps(lock))
     code, said = world.roll("--events", str(world.folder / "events.jsonl"))
     assert code == 0, said
+    assert "note: the lock of bob@gone (rollout x) was taken over: its process is dead" in said
     assert set(world.runs.values()) == {"new"}
     assert not (world.world / "rollout.lock").exists()
     (folder,) = world.rollouts
     told = json.loads((folder / "rollout.json").read_text())
     assert (told["code"], told["result"], told["next"]) == (0, "every host is new", "")
-    assert [wave["hosts"] for wave in told["waves"]] == [["n01"], ["n02", "n03", "n04"]]
+    assert [wave["hosts"] for wave in told["waves"]] == [["n01"], ["n02", "n03", "n04", "n05"]]
     assert json.loads((folder / "states" / "n03.json").read_text())["image"]["reference"] == "sglang:old"
     kinds = {json.loads(line)["entry"] for line in (world.folder / "events.jsonl").read_text().splitlines()}
     assert {"wave_begun", "batch", "stage", "outcome", "wave_ended", "ended"} <= kinds
     assert folder.stat().st_mode & 0o777 == 0o700
 
-    code, said = world.roll()
-    assert (code, len(world.rollouts)) == (0, 1)
-    assert "nothing to do: every host that was reached runs what the inventory says" in said
-
     code, said = world.run("rollback")
     assert code == 0, said
     assert set(world.runs.values()) == {"old"}
     assert "every host is back as before" in said
-    # And a rollback is undone in the same way.
-    code, said = world.run("rollback", "-l", "n02")
-    assert (code, world.runs["n02"], world.runs["n01"]) == (0, "new", "old"), said
 
 
-@pytest.mark.parametrize(
-    ("fates", "options", "code", "runs", "said", "out"),
-    [
-        pytest.param({"n03": "gate"}, (), 2, "oooo", "failed, and every host is back as before", "", id="gate"),
-        pytest.param(
-            {"n03": "gate"}, ("--on-failure", "hold", "--max-unavailable", "1"), 3, "nnoo", "failed, and the fleet is mixed: new: n01, n02; as before: n03, n04", "", id="hold",
-        ),
-        pytest.param({"n01": "pull"}, (), 2, "oooo", "n01: there is no such image", "", id="before anything is changed"),
-        pytest.param({"n03": "gone"}, (), 4, "oooo", "n03 cannot be reached, and is kept out of traffic", "n03", id="unreachable"),
-        pytest.param({"n01": "stuck"}, (), 2, "oooo", "chat: no answer; and the way back: it does not come back", "", id="held, and back at once"),
-    ],
-)  # fmt: skip
-def test_how_it_ends(
-    world: World, fates: dict[str, str], options: tuple[str, ...], code: int, runs: str, said: str, out: str
-) -> None:
-    for host, fate in fates.items():
+def test_what_a_playbook_says_of_each_host(world: World) -> None:
+    """One play over hosts of every fate."""
+    for host, fate in {"n02": "gate", "n03": "pull", "n04": "gone", "n05": "stuck"}.items():
         world.fate(host, fate)
-    found, text = world.roll(*options)
-    assert (found, "".join(version[0] for version in world.runs.values())) == (code, runs), text
-    assert said in text
-    assert sorted(path.name for path in world.world.glob("out.*")) == [f"out.{name}" for name in out.split()]
+    runner = PlaybookRunner(world.folder / "r", Files(world.inventory), threading.Event(), playbooks=BOOKS)
+    heard: list[Mapping[str, Any]] = []
+    job = Job("x", ("n01", "n02", "n03", "n04", "n05"), "forward", 1)
+    found = runner.change(job, heard.append)
+    assert found["n01"] == Outcome("done")
+    assert found["n02"] == Outcome("rolled_back", "chat: no answer")
+    assert found["n03"] == Outcome("failed", "there is no such image", False)
+    assert (found["n04"].status, "Connection refused" in found["n04"].error) == ("unreachable", True)
+    assert found["n05"] == Outcome("failed", "chat: no answer; and the way back: it does not come back", True)
+    assert world.runs == {"n01": "new", "n02": "old", "n03": "old", "n04": "new", "n05": "new"}
+    stages = [event["stage"] for event in heard if event["event"] == "stage" and event["host"] == "n01"]
+    assert stages == [*STAGES, "done"]
+    entries = {path.stem: json.loads(path.read_text()) for path in (world.folder / "r" / "hosts").iterdir()}
+    assert {name: entry["status"] for name, entry in entries.items()} == {
+        "n01": "passed", "n02": "failed", "n03": "failed", "n04": "unreachable", "n05": "failed",
+    }  # fmt: skip
+    assert runner.keep_out(Job("x", ("n04",), "back", 0)) == {}
+    assert (world.world / "out.n04").exists()
 
 
 def test_a_killed_controller_leaves_a_playbook_that_resume_hears_to_its_end(world: World) -> None:
     """Its host is changed once, whoever is there to see it."""
+    secret = world.folder / "secret.yml"
+    secret.write_text("hidden: s3cr3t-value\n")
     world.fate("n02", "slow")
-    process = world.start("rollout", *QUICK)
+    process = world.start("rollout", *QUICK, "-e", f"@{secret}", "-e", "colour=mauve")
     until(lambda: in_stage(world, "draining")() and world.runs["n01"] == "new", process)
-    until(lambda: any(e.get("host") == "n02" and e.get("stage") == "draining" for e in journal(world.rollouts[0])), process)
+    until(
+        lambda: any(e.get("host") == "n02" and e.get("stage") == "draining" for e in journal(world.rollouts[0])),
+        process,
+    )
     process.send_signal(signal.SIGKILL)
     process.wait()
     play = read_play(world.rollouts[0])
     assert play is not None
     assert rollout_process.runs(play["pid"], play["start"])
+    commands = "\n".join(_playbooks_of(world))
+    assert f"@{secret}" in commands
+    assert "mauve" not in commands
 
     code, said = world.run("status")
     assert "its playbook still works" in said, said
@@ -122,9 +129,11 @@ def test_a_killed_controller_leaves_a_playbook_that_resume_hears_to_its_end(worl
     said, _ = again.communicate(timeout=300)
     assert again.returncode == 0, said
     assert set(world.runs.values()) == {"new"}
-    assert [(world.world / f"starts.{name}").read_text() for name in world.names] == ["new\n"] * 4
+    assert [(world.world / f"starts.{name}").read_text() for name in world.names] == ["new\n"] * 5
     assert not rollout_process.runs(play["pid"], play["start"])
     assert not (world.world / "rollout.lock").exists()
+    texts = [path.read_text() for path in world.rollouts[0].rglob("*") if path.is_file()]
+    assert not any("s3cr3t-value" in text for text in [*texts, commands, said])
 
 
 def test_a_second_operator_is_refused_by_name(world: World) -> None:
@@ -166,33 +175,3 @@ def _playbooks_of(world: World) -> list[str]:
         if str(world.inventory) in words and "ansible-playbook" in " ".join(words):
             found.append(" ".join(words))
     return found
-
-
-def test_a_dead_operators_lock_is_taken_over(world: World) -> None:
-    lock = {"holder": "bob@gone", "rollout_id": "x", "pid": 1, "started_at": 1.0, "heartbeat_at": 2.0}
-    (world.world / "rollout.lock").write_text(json.dumps(lock))
-    code, said = world.roll("-l", "n01,n02")
-    assert code == 0, said
-    assert "note: the lock of bob@gone (rollout x) was taken over: its process is dead" in said
-    assert list(world.runs.values()) == ["new", "new", "old", "old"]
-
-
-def test_secrets_are_in_no_command_line_and_no_journal(world: World) -> None:
-    secret = world.folder / "secret.yml"
-    secret.write_text("hidden: s3cr3t-value\n")
-    world.fate("n01", "slow")
-    process = world.start("rollout", *QUICK, "-e", f"@{secret}", "-e", "colour=mauve")
-    until(in_stage(world, "draining"), process)
-    commands = "\n".join(_playbooks_of(world))
-    assert f"@{secret}" in commands
-    (world.world / "go").touch()
-    said, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, said
-    texts = [path.read_text() for path in world.rollouts[0].rglob("*") if path.is_file()]
-    assert not any("s3cr3t-value" in text for text in [*texts, commands, said])
-    assert "mauve" not in commands
-    modes = {path.stat().st_mode & 0o077 for path in world.rollouts[0].glob("*.jsonl")} | {
-        (world.rollouts[0] / name).stat().st_mode & 0o077 for name in ("variables.json", "options.json", "ansible.log")
-    }
-    assert os.getuid() >= 0
-    assert modes <= {0, 0o044}
