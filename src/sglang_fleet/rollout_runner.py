@@ -143,6 +143,7 @@ class PlaybookRunner:
             "rollout_id": job.rollout_id,
             "rollout_direction": job.direction,
             "fleet_serial": "100%",
+            "rollout_max_fail_percentage": 100,  # how many may fail is judged here, and the others of a batch come to their end
             **job.settings,
         }
         if job.direction == BACK:

@@ -130,7 +130,7 @@ def _head(progress: Progress, name: str) -> Text:
     counts = Counter(host.at for host in state.hosts.values())
     active = [host for host in state.hosts.values() if host.active]
     failed = sum(host.problem is not None for host in state.hosts.values())
-    flight = [host.running for host in active if host.running is not None]
+    flight = [count for host in active if (count := _in_flight(host)) is not None]
     instances, gpus = state.out()
     back = state.aim == OLD
     parts = [
@@ -168,24 +168,33 @@ def _waves_table(state: Rollout) -> Table:
     return table
 
 
-def _rank(host: HostState) -> tuple[int, str]:
-    return (0 if host.active else 1, host.name)
+def _chosen(state: Rollout, room: int) -> tuple[list[HostState], int]:
+    """Whom the rows show, and of how many: what has failed is never hidden behind what goes well."""
+    failed = [host for host in state.hosts.values() if host.problem and not host.active]
+    active = [host for host in state.hosts.values() if host.active]
+    kept = failed[-max(room - len(active), room // 2) :]
+    return [*kept, *active][:room], len(failed) + len(active)
+
+
+def _in_flight(host: HostState) -> int | None:
+    """Requests that the host has; what was told before its servers stopped says nothing later."""
+    return host.running if host.active and host.stage in ("out", "draining") else None
 
 
 def _hosts_table(progress: Progress, room: int, width: int) -> RenderableType:
     state = progress.state
-    shown = sorted((host for host in state.hosts.values() if host.active or host.problem), key=_rank)
+    shown, count = _chosen(state, room)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
     for title in ("host", "stage", "", "requests", "gates", "for"):
         table.add_column(title, no_wrap=True)
     table.add_column("", no_wrap=True, overflow="ellipsis", max_width=max(width - 78, 20))
     now = progress.clock()
-    for host in shown[:room]:
+    for host in shown:
         table.add_row(*_row(progress, host, now))
     rest = Counter(host.stage for host in state.hosts.values() if not (host.active or host.problem))
     others = [f"{number} {stage.replace('_', ' ')}" for stage, number in rest.items()]
-    if len(shown) > room:
-        others.insert(0, f"{len(shown) - room} more that change or have failed")
+    if count > len(shown):
+        others.insert(0, f"{count - len(shown)} more that change or have failed")
     return Group(table, Text("and " + ", ".join(others), style="dim") if others else Text(""))
 
 
@@ -206,7 +215,7 @@ def _row(progress: Progress, host: HostState, now: float) -> list[RenderableType
         host.name,
         Text(stage.replace("_", " ") + out, style=_STYLES.get(stage, "")),
         Text(bar, style="cyan"),
-        "" if host.running is None else str(host.running),
+        "" if _in_flight(host) is None else str(_in_flight(host)),
         gates,
         "" if seconds is None else age_text(seconds),
         Text(" ".join(detail.split()), style="red" if host.problem else "dim"),

@@ -21,6 +21,9 @@ from sglang_fleet.rollout_runner import Files, PlaybookRunner, read_play
 from sglang_fleet.rollout_state import STAGES
 from tests.unit.sglang_fleet.rollout_controller import BOOKS, QUICK, World
 
+#: Each command here plans, takes the lock and runs playbooks.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
@@ -89,7 +92,7 @@ def test_what_a_playbook_says_of_each_host(world: World) -> None:
     assert found["n03"] == Outcome("failed", "there is no such image", False)
     assert (found["n04"].status, "Connection refused" in found["n04"].error) == ("unreachable", True)
     assert found["n05"] == Outcome("failed", "chat: no answer; and the way back: it does not come back", True)
-    assert world.runs == {"n01": "new", "n02": "old", "n03": "old", "n04": "new", "n05": "new"}
+    assert world.runs == {"n01": "new", "n02": "old", "n03": "old", "n04": "old", "n05": "new"}
     stages = [event["stage"] for event in heard if event["event"] == "stage" and event["host"] == "n01"]
     assert stages == [*STAGES, "done"]
     entries = {path.stem: json.loads(path.read_text()) for path in (world.folder / "r" / "hosts").iterdir()}
@@ -120,7 +123,7 @@ def test_a_killed_controller_leaves_a_playbook_that_resume_hears_to_its_end(worl
     assert f"@{secret}" in commands
     assert "mauve" not in commands
 
-    code, said = world.run("status")
+    _code, said = world.run("status")
     assert "its playbook still works" in said, said
 
     again = world.start("resume")
