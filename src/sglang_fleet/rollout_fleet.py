@@ -63,7 +63,7 @@ class Found:
         if self.plan is not None and gpus:
             planned = self.plan["instances"]
             groups = _rolling.batches([str(item["name"]) for item in planned], planned, self.state)
-            together = any(len(group) > 1 for group in groups)
+            together = len(groups) == 1 and len(gpus) > 1
         return Node(self.name, gpus, self._kind(), together)
 
     def _kind(self) -> str:
