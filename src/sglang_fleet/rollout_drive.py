@@ -25,8 +25,9 @@ from sglang_fleet.rollout_journal import SCHEMA, Journal, new_id, read_state, wr
 from sglang_fleet.rollout_lines import line_of
 from sglang_fleet.rollout_lock import FleetLock, asker, whoami
 from sglang_fleet.rollout_options import Wishes
+from sglang_fleet.rollout_report import result_of, write_summary
 from sglang_fleet.rollout_runner import STATES, Files, PlaybookRunner
-from sglang_fleet.rollout_state import ALL_NEW, BACK, FORWARD, MIXED, NEW, ROLLBACK, Rollout, listed
+from sglang_fleet.rollout_state import ALL_BACK, ALL_NEW, BACK, FORWARD, MIXED, NEW, ROLLBACK, Rollout, listed
 
 OPTIONS: Final = "options.json"
 PLANS: Final = "plans.json"
@@ -154,9 +155,9 @@ def resume(desk: Desk, name: str) -> int:
     with desk.signals():
         try:
             state = journal.state
-            if state.code == ALL_NEW:
-                desk.say(f"rollout {name} is complete: nothing to resume")
-                return ALL_NEW
+            if state.code in (ALL_NEW, ALL_BACK):
+                desk.say(f"rollout {name} has ended, {result_of(state)}: nothing to resume")
+                return state.code
             desk.files = _same_files(desk.files, folder)
             busy = [host.name for host in state.hosts.values() if host.active]
             dead = {"rollout_id": name, **state.holder} if state.holder else None
@@ -243,8 +244,6 @@ def _drive(
 
 
 def _run(desk: Desk, journal: Journal, lock: FleetLock, busy: Sequence[str], unreachable: Sequence[str] = ()) -> int:
-    from sglang_fleet.rollout_report import write_summary
-
     runner = PlaybookRunner(
         journal.folder,
         desk.files,

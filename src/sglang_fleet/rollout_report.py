@@ -61,11 +61,11 @@ def next_of(state: Rollout, name: str) -> str:
     """What to do next, or an empty text."""
     if state.code == ALL_NEW:
         return ""
-    resume = f"sglang-fleet resume {name} goes on with it"
-    if state.spec.get("direction") == BACK:
-        return resume
     if state.code == ALL_BACK:
-        return f"{resume}, once what failed is put right"
+        return "put right what failed, and begin a new rollout"
+    if state.aim == OLD:
+        return f"sglang-fleet resume {name} goes on with the way back"
+    resume = f"sglang-fleet resume {name} goes on with it"
     return f"{resume}; sglang-fleet rollback --to {name} brings every host back to what it was before"
 
 
