@@ -42,7 +42,7 @@ class Counted:
 class Load:
     """So many clients that ask one stream after the other, for as long as the block lasts."""
 
-    def __init__(self, url: str, model: str, key: str = "", clients: int = 3, tokens: int = 300) -> None:
+    def __init__(self, url: str, model: str, key: str = "", clients: int = 2, tokens: int = 200) -> None:
         self._url, self._key, self._clients = urlsplit(url), key, clients
         # A random model that would like to stop after a word goes on to the full length, so that streams last.
         self._body = {
