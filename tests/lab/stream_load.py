@@ -43,7 +43,7 @@ class Load:
     """So many clients that ask one stream after the other, for as long as the block lasts."""
 
     def __init__(self, url: str, model: str, key: str = "", clients: int = 2, tokens: int = 200) -> None:
-        self._url, self._key, self._clients = urlsplit(url), key, clients
+        self._url, self._key, self.clients = urlsplit(url), key, clients
         # A random model that would like to stop after a word goes on to the full length, so that streams last.
         self._body = {
             "model": model,
@@ -74,9 +74,7 @@ class Load:
     def counted(self) -> Counted:
         with self._lock:
             ended = {name: self._ended[name] for name in (WHOLE, CUT, FAILED)}
-            return Counted(
-                self._started, **ended, waiting=self._started - sum(ended.values()), why=dict(self._why)
-            )
+            return Counted(self._started, **ended, waiting=self._started - sum(ended.values()), why=dict(self._why))
 
     def _go_on(self, number: int) -> None:
         turn = 0
