@@ -26,7 +26,7 @@ GATEWAY = "gw-01"
 #: The last one serves two instances.
 HOSTS = ("roll-01", "roll-02", "roll-03")
 INSTANCES = {"roll-01": ("0",), "roll-02": ("0",), "roll-03": ("0", "1")}
-WORKER_KEY, FRONT_KEY = "chaos-worker-0123456789abcdef", "chaos-front-0123456789abcdef"
+WORKER_KEY, FRONT_KEY = "worker-key-abcdef0123456789", "front-key-abcdef0123456789"
 EVERYBODY = {
     "fleet_address": "{{ ansible_host }}",
     "fleet_api_key": WORKER_KEY,
@@ -38,8 +38,6 @@ WISHES: dict[str, Any] = {
     "fleet_reasoning_parser": True,
     "fleet_tool_call_parser": True,
     "fleet_sglang_version": OLD,
-    # What hangs does not end by itself; a test has no five minutes for it.
-    "sglang_server_stop_seconds": 60,
 }
 SOURCE = "srt/entrypoints/http_server.py"
 CRASHES = [
@@ -207,6 +205,13 @@ class Rolling(Fleet):
         ran.succeeded()
         found: list[dict[str, Any]] = json.loads(ran.out[ran.out.index("{") :])["workers"]
         return found
+
+    def healthy(self) -> list[dict[str, Any]]:
+        """The gateway's servers that get requests; none where the gateway does not answer."""
+        try:
+            return [one for one in self.workers() if one["healthy"]]
+        except AssertionError:
+            return []
 
     def fleet_of_others(self, dead: str) -> dict[str, Host]:
         """What each host but one is now."""
