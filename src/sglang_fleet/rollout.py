@@ -103,8 +103,22 @@ class Engine:
                     return self._end(step)
                 self._perform(step)
         except Interrupted as stop:
-            self._add("interrupted", why=str(stop))
-            return MIXED
+            return self.interrupt(str(stop))
+
+    def take_over(self, busy: Sequence[str], adopt: Callable[[Hear], Mapping[str, Outcome]]) -> None:
+        """What a killed controller left behind comes to its end first. busy: the hosts that were changing as far as the journal
+        knows; all that is known of others is in it already. Raises Interrupted where this is to end meanwhile."""
+        found = adopt(self._ear(busy))
+        self._write({name: one for name, one in found.items() if name in busy})
+
+    def interrupt(self, why: str) -> int:
+        """Write down that this attempt ends here."""
+        self._add("interrupted", why=why)
+        return MIXED
+
+    def note(self, text: str) -> None:
+        """Keep something that the report tells."""
+        self._add("note", text=text)
 
     def _perform(self, step: Step) -> None:
         if step.kind == "begin_wave":

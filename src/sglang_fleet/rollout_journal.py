@@ -35,9 +35,10 @@ def new_id(now: float) -> str:
 
 
 def rollouts_folder(inventory: Path, artifacts: Path | None = None) -> Path:
-    """Where the rollouts of an inventory are kept: in its own folder, unless another place is given."""
+    """Where the rollouts of an inventory are kept: in its own folder, unless another place is given. Hidden there, as Ansible
+    takes each other file of an inventory's folder for a part of it."""
     beside = inventory if inventory.is_dir() else inventory.parent
-    return (artifacts or beside / "artifacts") / "rollouts"
+    return (artifacts or beside / ".artifacts") / "rollouts"
 
 
 def rollout_ids(folder: Path) -> list[str]:

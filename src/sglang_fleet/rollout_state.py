@@ -92,6 +92,7 @@ class Rollout:
         self.interrupted = ""
         self.notes: list[str] = []
         self.attempts = 1
+        self.holder: dict[str, Any] | None = None
         self.last_at: float | None = None
         self._allowed: Allowance | None = None
 
@@ -106,10 +107,12 @@ class Rollout:
 
     def _on_rollout(self, entry: Mapping[str, Any]) -> None:
         """What is asked for: id, nodes [{"name", "gpus", "kind", "together"}], waves [[names]], unreachable [names],
-        max_unavailable, success (percent of a wave's hosts), soak_s, on_failure, direction (back: of a rollback), why."""
+        max_unavailable, success (percent of a wave's hosts), soak_s, on_failure, direction (back: of a rollback), why; settings,
+        variables for the playbooks; by, pid."""
         from ansible_collections.sglang.fleet.plugins.module_utils._waves import Node
 
         self.spec = dict(entry)
+        self._held_by(entry)
         for node in entry["nodes"]:
             self.nodes[node["name"]] = Node(node["name"], tuple(node["gpus"]), node["kind"], node["together"])
         self.waves = [list(names) for names in entry["waves"]]
@@ -228,10 +231,16 @@ class Rollout:
     def _on_ended(self, entry: Mapping[str, Any]) -> None:
         self.code = int(entry["code"])
 
-    def _on_resumed(self, _entry: Mapping[str, Any]) -> None:
+    def _held_by(self, entry: Mapping[str, Any]) -> None:
+        """by, pid: who is at it, as its lock says."""
+        if entry.get("by") and entry.get("pid"):
+            self.holder = {"holder": entry["by"], "pid": entry["pid"]}
+
+    def _on_resumed(self, entry: Mapping[str, Any]) -> None:
         """Somebody goes on with it. What has failed is tried again where the rollout had come to an end."""
         self.attempts += 1
         self.interrupted = ""
+        self._held_by(entry)
         self._nobody_works()
         if self.code is None:
             return
