@@ -144,4 +144,6 @@ def gate_events(host: str, gates: Mapping[str, Any]) -> list[dict[str, Any]]:
             for gate in results
         ]
     except (KeyError, TypeError, AttributeError) as error:
-        raise RollingError(f"gates has what is no result of a gate ({error!r}); give it what smoke_test returned") from None
+        raise RollingError(
+            f"gates has what is no result of a gate ({error!r}); give it what smoke_test returned"
+        ) from None

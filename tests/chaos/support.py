@@ -195,6 +195,10 @@ class Rolling(Fleet):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def fleet_command(self, *words: str) -> contextlib.AbstractContextManager[Running]:
+        """`sglang-fleet WORDS…`, whose events go to the same file."""
+        return self.running("sglang-fleet", *words, "--events", str(self.scratch / "events.jsonl"))
+
     def workers(self) -> list[dict[str, Any]]:
         """The gateway's servers, as its own module tells them."""
         ran = run(

@@ -8,6 +8,7 @@ In the order of a fleet's life: the first ones fail and leave the fleet at the o
 from __future__ import annotations
 
 import functools
+import signal
 import subprocess
 from typing import Any
 
@@ -163,20 +164,21 @@ def test_node_that_dies_in_mid_wave_stays_out_until_it_is_done(rolling: Rolling)
     assert rolling.fleet() == {name: whole(name, NEW) for name in HOSTS}
 
 
-def test_controller_that_is_killed_leaves_what_a_second_run_ends(rolling: Rolling) -> None:
-    """Back to the old version, from what the hosts themselves have kept."""
+def test_controller_that_is_killed_is_resumed(rolling: Rolling) -> None:
+    """The command, to the old version: its playbook goes on with the host, and whoever resumes goes on with the rollout."""
     rolling.wish()
+    inventory = ("--inventory", str(rolling.inventory))
+    words = ("--limit", ",".join(HOSTS[:2]), "--waves", "1,100%", "--soak", "0s", "--max-unavailable", "1")
     with rolling.load() as load:
-        words = ("playbooks/rollout.yml", "-e", "rollout_direction=back", "-l", HOSTS[0])
-        with rolling.running("ansible-playbook", *words) as running:
-            running.until(HOSTS[0], "applying")
-        # It and its children were killed.
-        middle = rolling.fleet()
-        again = rolling.rollout("-e", "rollout_direction=forward", "-l", HOSTS[0])
+        with rolling.fleet_command("rollout", *inventory, *words) as running:
+            running.until(HOSTS[0], "starting")
+            running.kill()
+        with rolling.fleet_command("resume", *inventory) as resumed:
+            play = resumed.ended()
     nothing_lost(load)
-    assert middle[HOSTS[0]].inside == ()
-    again.succeeded()
-    assert rolling.fleet()[HOSTS[0]] == whole(HOSTS[0], OLD)
+    assert running.process.returncode == -signal.SIGKILL
+    assert play.rc == 0, str(play)
+    assert rolling.fleet() == {**{host: whole(host, OLD) for host in HOSTS[:2]}, HOSTS[2]: whole(HOSTS[2], NEW)}
 
 
 def test_a_run_of_what_is_there_starts_nothing_anew(rolling: Rolling) -> None:
