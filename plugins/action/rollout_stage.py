@@ -13,7 +13,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.sglang.fleet.plugins.module_utils._rolling import RollingError, stage_event
+from ansible_collections.sglang.fleet.plugins.module_utils._rolling import RollingError, gate_events, stage_event
 from ansible_collections.sglang.fleet.plugins.plugin_utils.progress import EVENTS
 
 
@@ -21,7 +21,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
     _supports_diff = False
     _requires_connection = False
-    _VALID_ARGS = frozenset(("stage", "instances", "detail"))
+    _VALID_ARGS = frozenset(("stage", "instances", "detail", "gates"))
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         variables = task_vars or {}
@@ -29,7 +29,12 @@ class ActionModule(ActionBase):
         host = str(variables.get("inventory_hostname", ""))
         args = self._task.args
         instances = ",".join(str(name) for name in args.get("instances") or [])
+        gates = args.get("gates")
         try:
+            for gate in gate_events(host, gates or {}):
+                tell(gate)
+            if args.get("stage") is None and gates is not None:
+                return {**result, "changed": False}
             event = stage_event(host, instances, str(args.get("stage")), str(args.get("detail") or ""), time.time())
         except RollingError as error:
             return {**result, "failed": True, "msg": str(error)}

@@ -129,3 +129,21 @@ def stage_event(host: str, instance: str, stage: str, detail: str, at: float) ->
     if stage not in STAGES:
         raise RollingError(f"{stage} is no stage of a rollout; there are {', '.join(STAGES)}")
     return {"event": "stage", "host": host, "instance": instance, "stage": stage, "detail": detail, "at": round(at, 3)}
+
+
+def gate_events(host: str, gates: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Lines of the file of events, one for each result of a gate. gates: by instance, as the module smoke_test returns them.
+
+    Raises RollingError for what is no such result.
+    """
+    told = ("gate", "passed", "evidence", "seconds", "budget_seconds")
+    try:
+        return [
+            {"event": "gate", "host": host, "instance": str(instance), **{name: gate[name] for name in told}}
+            for instance, results in gates.items()
+            for gate in results
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RollingError(
+            f"gates has what is no result of a gate ({error!r}); give it what smoke_test returned"
+        ) from None

@@ -18,9 +18,8 @@ description:
     controller, C(event) V(stage), C(host), C(instance), C(stage), C(detail) and C(at), seconds since the epoch.
 options:
   stage:
-    description: The stage.
+    description: The stage. Either this or O(gates), or both.
     type: str
-    required: true
     choices:
       - waiting
       - out
@@ -46,6 +45,12 @@ options:
     description: More, in a few words; never a secret.
     type: str
     default: ""
+  gates:
+    description:
+      - By instance, the results of gates as M(sglang.fleet.smoke_test) returns them. Each becomes a line of its own, C(event) V(gate),
+        C(host), C(instance), C(gate), C(passed), C(evidence), C(seconds) and C(budget_seconds).
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - sglang.fleet.attributes.read_only
   - sglang.fleet.attributes.controller
@@ -56,11 +61,15 @@ EXAMPLES = r"""
   sglang.fleet.rollout_stage:
     stage: gating
     instances: ["0"]
+
+- name: Tell what became of them
+  sglang.fleet.rollout_stage:
+    gates: "{{ smoke_test_results }}"
 """
 
 RETURN = r"""
 stage:
   description: The event.
-  returned: success
+  returned: success, with a stage
   type: dict
 """

@@ -129,5 +129,24 @@ def test_events() -> None:
         _rolling.stage_event("gpu-01", "0", "dreaming", "", 0)
 
 
+GATE = {"gate": "chat", "passed": True, "evidence": "Hello", "seconds": 0.5, "budget_seconds": 120.0}
+
+
+def test_events_of_gates() -> None:
+    failed = {**GATE, "gate": "tools", "passed": False, "more": "not told"}
+    assert _rolling.gate_events("gpu-01", {"0": [GATE, failed], "1": [GATE]}) == [
+        {"event": "gate", "host": "gpu-01", "instance": "0", **GATE},
+        {"event": "gate", "host": "gpu-01", "instance": "0", **GATE, "gate": "tools", "passed": False},
+        {"event": "gate", "host": "gpu-01", "instance": "1", **GATE},
+    ]
+    assert _rolling.gate_events("gpu-01", {}) == []
+
+
+@pytest.mark.parametrize("gates", [{"0": [{"gate": "chat"}]}, {"0": None}, ["0"]])
+def test_what_is_no_result_of_a_gate(gates: t.Any) -> None:
+    with pytest.raises(RollingError, match="gates has what is no result of a gate"):
+        _rolling.gate_events("gpu-01", gates)
+
+
 def test_the_documented_stages_are_those_that_there_are() -> None:
     assert yaml.safe_load(rollout_stage.DOCUMENTATION)["options"]["stage"]["choices"] == list(_rolling.STAGES)
