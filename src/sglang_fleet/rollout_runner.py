@@ -31,6 +31,8 @@ EVENTS: Final = "events.jsonl"
 LOG: Final = "ansible.log"
 RESULTS: Final = "hosts"
 STATES: Final = "states"
+#: What tells two results of gates apart.
+GATE_FIELDS: Final = ("host", "instance", "gate", "passed", "evidence", "seconds")
 #: Seconds between two looks at the file of events.
 _LOOK: Final = 0.1
 #: Stages in which nothing of a host has been changed yet.
@@ -210,12 +212,18 @@ class PlaybookRunner:
 
     def _follow(self, begin: int, there: Callable[[], bool], hear: Hear, process: tuple[int, str | None]) -> _Hosts:
         """Hear a play to its end, or end it where the rollout is to stop."""
-        found, tail = _Hosts(), Tail(self._folder / EVENTS, begin)
+        found, tail, gates = _Hosts(), Tail(self._folder / EVENTS, begin), set[str]()
 
         def listen() -> None:
             for event in tail.news():
                 plain = _plain(event)
                 found.take(plain)
+                if plain.get("event") == "gate":
+                    # The playbook tells of its gates, and so does the task that has tried them.
+                    told = json.dumps([plain.get(name) for name in GATE_FIELDS])
+                    if told in gates:
+                        continue
+                    gates.add(told)
                 hear(plain)
 
         try:
