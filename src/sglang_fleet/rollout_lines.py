@@ -18,6 +18,16 @@ def line_of(entry: Mapping[str, Any], state: Rollout) -> str | None:
     return write(entry, state) if write else None
 
 
+def servers(instances: int, gpus: int | None = None) -> str:
+    """Capacity in words: 1 server, 8 GPUs."""
+    more = "" if gpus is None else f", {gpus} GPU{'' if gpus == 1 else 's'}"
+    return f"{instances} server{'' if instances == 1 else 's'}{more}"
+
+
+def hosts_text(number: int) -> str:
+    return f"{number} host{'' if number == 1 else 's'}"
+
+
 def stamped(entry: Mapping[str, Any], text: str) -> str:
     """With the time of the entry, of this controller's zone."""
     return f"{datetime.fromtimestamp(float(entry.get('at') or 0)).strftime('%H:%M:%S')} {text}"
@@ -31,7 +41,7 @@ def _who(entry: Mapping[str, Any]) -> str:
 def _rollout(entry: Mapping[str, Any], state: Rollout) -> str:
     what = "rollback" if entry["direction"] == BACK else "rollout"
     waves = f" in {len(state.waves)} waves" if len(state.waves) > 1 else ""
-    return f"{what} {entry['id']}: {len(state.hosts)} hosts{waves}"
+    return f"{what} {entry['id']}: {hosts_text(len(state.hosts))}{waves}"
 
 
 def _wave(entry: Mapping[str, Any], state: Rollout) -> str:

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sglang_fleet.rollout_fleet import KNOWN, Preview, restarts
+from sglang_fleet.rollout_lines import hosts_text, servers
 from sglang_fleet.rollout_lock import age_text
 from sglang_fleet.rollout_state import listed
 from sglang_fleet.rollout_status import HostNow, Now
@@ -27,7 +28,7 @@ def show_preview(found: Preview, console: Console) -> None:
     instances, gpus = found.capacity()
     same = [name for name, host in found.hosts.items() if host.status == KNOWN and name not in found.changing]
     console.print(
-        f"{len(found.changing)} hosts change, {len(same)} stay as they are; now {instances} servers on {gpus} GPUs serve"
+        f"{hosts_text(len(found.changing))} to change, {len(same)} to stay as they are; serving now: {servers(instances, gpus)}"
     )
     for note in found.notes:
         console.print(Text(f"note: {note}", style="yellow"), soft_wrap=True)
@@ -55,7 +56,7 @@ def show_preview(found: Preview, console: Console) -> None:
     moments.add_column("hosts", overflow="fold")
     for one in found.moments:
         share = f"{100 * one.out.gpus / gpus:.0f}%" if gpus else "-"
-        out = f"{one.out.instances} servers, {one.out.gpus} GPUs"
+        out = servers(*one.out)
         moments.add_row(str(one.wave), str(one.batch), out, share, listed(one.hosts, 12))
     _print(moments, console)
 

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sglang_fleet.planning import FleetError
-from sglang_fleet.rollout_lines import line_of, stamped
+from sglang_fleet.rollout_lines import line_of, servers, stamped
 from sglang_fleet.rollout_lock import age_text
 from sglang_fleet.rollout_state import BACK, NEW, OLD, STAGES, HostState, Rollout
 
@@ -137,7 +137,7 @@ def _head(progress: Progress, name: str) -> Text:
         f"{counts[OLD] if back else counts[NEW]} of {len(state.hosts)} hosts are {'as before' if back else 'new'}",
         f"{len(active)} changing",
         f"{failed} failed" if failed else "",
-        f"out: {instances} servers, {gpus} GPUs (at most {state.allowed})",
+        f"out: {servers(instances, gpus)} (at most {state.allowed})",
         f"{sum(flight)} requests in flight" if flight else "",
     ]
     left = progress.left()

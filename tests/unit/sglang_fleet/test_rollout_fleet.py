@@ -144,10 +144,10 @@ def shown(show: Any, what: Any) -> str:
 
 def test_the_preview_of_people() -> None:
     text = shown(show_preview, preview(fleet(host("a", TWO), host("b", TWO, ONE), host("c")), "1,100%", "50%"))
-    assert text.splitlines()[0] == "3 hosts change, 0 stay as they are; now 5 servers on 24 GPUs serve"
+    assert text.splitlines()[0] == "3 hosts to change, 0 to stay as they are; serving now: 5 servers, 24 GPUs"
     assert "1     a     2        one by one   restart: image v0.5.7→v0.5.10.post1" in text
     assert "2     b     2        all at once  restart: image v0.5.7→v0.5.10.post1" in text
-    assert "1     1     1 servers, 4 GPUs  17%      a" in text
+    assert "1     1     1 server, 4 GPUs   17%      a" in text
 
 
 def event(kind: str, name: str, action: str, play: str = "See what the nodes run", **result: Any) -> dict[str, Any]:

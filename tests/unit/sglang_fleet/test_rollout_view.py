@@ -53,7 +53,7 @@ class Watched:
 def test_waves_stages_flight_and_time_left(tmp_path: Path) -> None:
     seen = Watched(tmp_path / "r", Fleet(nodes(8)), waves="1, 50%, 100%", max_unavailable="25%")
     first = seen.with_text("n01   draining")[0]
-    assert "rollout r1  0 of 8 hosts are new · 1 changing · out: 1 servers, 8 GPUs (at most 25%)" in first
+    assert "rollout r1  0 of 8 hosts are new · 1 changing · out: 1 server, 8 GPUs (at most 25%)" in first
     assert "3 requests in flight" in first
     assert "▶ wave 1  0/1" in first
     assert "about" not in first
