@@ -37,6 +37,10 @@ check: env ## Quick: lint, types, unit tests (no lab, under 3 minutes)
 test: env ## Everything: check, every gate, the planner's page, SGLang's own rules, the lab
 	@$(VENV)/bin/pytest --numprocesses=2 $(ARGS)
 
+.PHONY: chaos
+chaos: env ## Break rollouts in the lab, under load (45 minutes; no part of test)
+	@$(VENV)/bin/pytest tests/chaos $(ARGS)
+
 .PHONY: lint-fix
 lint-fix: env ## Let ruff format and fix what it can
 	@$(VENV)/bin/ruff check --fix --quiet . ; $(VENV)/bin/ruff format .

@@ -8,6 +8,7 @@ cold    a deploy over fresh nodes, to the cookbook's own steps on fresh nodes, r
 doctor  `sglang-fleet doctor` over nodes that are as they should be, to one ping play over the same nodes
 verify  `playbooks/verify.yml` over one node, whose server passes every gate, to one ping play over it
 plan    10,000 plans in one process, to a bare loop that writes as many plans as JSON (no lab needed)
+rollout a rollout over 200 simulated hosts: the controller's own CPU time, to that of the playbooks that it runs (no lab needed)
 weights the same weights for three nodes, to those for one node alone, from a hub that gives 10 MB/s in all, and from one
         that gives what it can: two ratios
 
@@ -29,6 +30,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import rollout as rolling
 import verify as gates
 import weights as supply
 import yaml
@@ -205,20 +207,28 @@ def figures(
     }
 
 
+def rollout(runs: int) -> dict[str, Any]:
+    pairs = rolling.measure(runs)
+    return figures("rollout", "the controller's CPU time", "that of its playbooks", pairs, rolling.HOSTS)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "only", nargs="?", choices=["noop", "cold", "doctor", "plan", "verify", "weights"], help="one of them"
+        "only",
+        nargs="?",
+        choices=["noop", "cold", "doctor", "plan", "verify", "rollout", "weights"],
+        help="one of them",
     )
-    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5; 1 for cold, 3 for weights)")
+    parser.add_argument("--runs", type=int, help="pairs of runs (default: 5; 1 for cold and rollout, 3 for weights)")
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     options = parser.parse_args()
     os.environ["ANSIBLE_FORCE_COLOR"] = "false"
-    wanted = [options.only] if options.only else ["plan", "cold", "noop", "doctor", "verify", "weights"]
-    if set(wanted) - {"plan", "verify", "weights"}:
+    wanted = [options.only] if options.only else ["plan", "rollout", "cold", "noop", "doctor", "verify", "weights"]
+    if set(wanted) - {"plan", "verify", "rollout", "weights"}:
         subprocess.run([sys.executable, str(PROJECT / "molecule/lab/lab.py"), "up"], check=True)
-    benchmarks = {"cold": cold, "noop": noop, "doctor": doctor, "plan": plan, "verify": verify}
-    usual = {"cold": 1, "weights": 3}
+    benchmarks = {"cold": cold, "noop": noop, "doctor": doctor, "plan": plan, "verify": verify, "rollout": rollout}
+    usual = {"cold": 1, "weights": 3, "rollout": 1}
     results = []
     for name in wanted:
         runs = options.runs or usual.get(name, 5)

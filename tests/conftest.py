@@ -23,6 +23,7 @@ _TOGETHER = {
     "tests/lab/test_gates.py": "measured node",
     "tests/lab/test_benchmark.py": "measured node",
     "tests/lab/test_accuracy.py": "measured node",
+    "tests/lab/test_rollout.py": "measured node",
     "tests/gates/": "gates",
     "tests/unit/": "unit",
 }

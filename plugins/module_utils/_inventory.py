@@ -326,6 +326,9 @@ def _check_place(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Itera
         fleet_address=address_problem,
         fleet_weights_dir=folder_problem,
         fleet_reboot_window=_window_problem,
+        fleet_gateway_port=lambda port: one_port_problem("fleet_gateway_port", port),
+        fleet_worker_address=lambda address: address_problem(address, "fleet_worker_address"),
+        fleet_serial=_serial_problem,
     )
 
 
@@ -334,6 +337,12 @@ def _window_problem(window: str) -> str | None:
     if not window or re.fullmatch(f"{clock}-{clock}", window):
         return None
     return f"fleet_reboot_window is {window}; give it as HH:MM-HH:MM with two digits each, such as 22:00-05:30 or 02:00-04:00"
+
+
+def _serial_problem(serial: str) -> str | None:
+    if re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", serial):
+        return None
+    return f"fleet_serial is {serial}: set it to a number of hosts, such as 2, or a percentage, such as 25%"
 
 
 def _checked(values: t.Mapping[str, t.Any], **checks: t.Callable[[t.Any], str | None]) -> t.Iterator[str]:
@@ -382,12 +391,14 @@ def _check_supply(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iter
 def _check_secrets(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
     """Secrets, which are never shown."""
     del catalogue
-    key = values.get("fleet_api_key")
-    if key is not None:
+    for name in ("fleet_api_key", "fleet_gateway_api_key"):
+        key = values.get(name)
+        if key is None:
+            continue
         if len(key) < API_KEY_MIN:
-            yield f"fleet_api_key has {len(key)} characters: set it to {API_KEY_MIN} or more"
+            yield f"{name} has {len(key)} characters: set it to {API_KEY_MIN} or more"
         if re.fullmatch(r"[A-Za-z0-9._~+/=-]*", key) is None:
-            yield "fleet_api_key has characters that an Authorization header cannot carry: use A-Z a-z 0-9 . _ ~ + / = -"
+            yield f"{name} has characters that an Authorization header cannot carry: use A-Z a-z 0-9 . _ ~ + / = -"
     token = values.get("fleet_hf_token")
     if token is not None and re.fullmatch(r"[A-Za-z0-9_-]+", token) is None:
         yield "fleet_hf_token has characters that no Hugging Face token has: use A-Z a-z 0-9 _ -"

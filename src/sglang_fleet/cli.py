@@ -20,6 +20,7 @@ from sglang_fleet import __version__
 from sglang_fleet.cli_common import DEBUG, FAILED, NOT_LOOKED, complain
 from sglang_fleet.cli_doctor import doctor
 from sglang_fleet.cli_plan import plan
+from sglang_fleet.cli_rollout import resume, rollback, rollout, status
 from sglang_fleet.cli_supply import bundle, lock
 
 
@@ -72,7 +73,7 @@ def root(
 
 
 # In the order of the help.
-for command in (plan, doctor, lock, bundle):
+for command in (plan, doctor, lock, bundle, rollout, resume, rollback, status):
     app.command()(command)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import sys
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -41,6 +42,26 @@ _TAIL: Final = 12
 
 #: What a listener keeps of a host.
 Kept = TypeVar("Kept")
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What goes on to ansible-playbook as the operator gave it: names of files alone, as others on the machine see a command.
+
+    cancelled: asked about once a second; the playbook is ended where it says so. Without it signals do that.
+    """
+
+    variable_files: tuple[str, ...] = ()
+    vault_password_files: tuple[str, ...] = ()
+    vault_ids: tuple[str, ...] = ()
+    forks: int | None = None
+    cancelled: Callable[[], bool] | None = None
+
+    def command_line(self) -> str:
+        words = [word for name in self.vault_password_files for word in ("--vault-password-file", name)]
+        words += [word for name in self.vault_ids for word in ("--vault-id", name)]
+        words += [word for name in self.variable_files for word in ("-e", f"@{name}")]
+        return shlex.join(words)
 
 
 @dataclass
@@ -187,11 +208,28 @@ def run_playbook(
     limit: str | None,
     events: Listener[Any],
     variables: Mapping[str, Any] | None = None,
+    passed: Passed | None = None,
 ) -> None:
     """Runs one of the collection's playbooks; what it says of each host is in ``events`` then.
 
-    Facts are kept in the inventory's cache. Raises FleetError where no host can be told anything of.
+    name: of the collection's, or a path. Facts are kept in the inventory's cache. Raises FleetError where no host can be told
+    anything of.
     """
+    status, rc = play(name, inventory, limit, events, variables, passed)
+    if not events.hosts:
+        raise FleetError(why_no_host(status, rc, events.said))
+
+
+def play(
+    name: str,
+    inventory: Path,
+    limit: str | None,
+    handler: Callable[[Mapping[str, Any]], bool],
+    variables: Mapping[str, Any] | None = None,
+    passed: Passed | None = None,
+    more: Mapping[str, str] | None = None,
+) -> tuple[str, int]:
+    """ansible-runner's status and exit status of a playbook. more: environment. Raises FleetError where none can be run."""
     if not inventory.exists():
         raise FleetError(f"there is no inventory {inventory}")
     try:
@@ -201,18 +239,17 @@ def run_playbook(
         raise FleetError(str(error)) from error
     cache = fact_cache(inventory)
     with tempfile.TemporaryDirectory(prefix="sglang-fleet-") as scratch, _kept_private(cache):
-        status, rc = _run(
+        return _run(
             Path(scratch),
             playbook=str(root / "ansible_collections" / "sglang" / "fleet" / "playbooks" / name),
             inventory=str(inventory.resolve()),
             limit=limit,
             variables=variables or {},
             cache=cache,
-            environment=environment(root),
-            handler=events,
+            environment={**environment(root), **(more or {})},
+            handler=handler,
+            passed=passed or Passed(),
         )
-    if not events.hosts:
-        raise FleetError(_why_no_host(status, rc, events.said))
 
 
 def _variables(wishes: Mapping[str, Any], catalogue: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -253,9 +290,9 @@ def _run(
     variables: Mapping[str, Any],
     cache: Path,
     environment: Mapping[str, str],
-    handler: Listener[Any],
+    handler: Callable[[Mapping[str, Any]], bool],
+    passed: Passed,
 ) -> tuple[str, int]:
-    """ansible-runner's status and exit status of the playbook."""
     import ansible_runner
 
     done = ansible_runner.run(
@@ -269,9 +306,15 @@ def _run(
         fact_cache_type="jsonfile",
         fact_cache=str(cache),
         event_handler=handler,
+        cancel_callback=passed.cancelled,
+        cmdline=passed.command_line() or None,
+        forks=passed.forks,
+        # How often it asks whether it is to end, in seconds; its default is 5.
+        settings={"pexpect_timeout": 1},
         quiet=True,
     )
-    return str(done.status), int(done.rc)
+    # None where a signal has ended it.
+    return str(done.status), 1 if done.rc is None else int(done.rc)
 
 
 def environment(root: Path) -> dict[str, str]:
@@ -331,7 +374,7 @@ def fact_cache(inventory: Path) -> Path:
     return base / "sglang-fleet" / "facts" / key
 
 
-def _why_no_host(status: str, rc: int, said: list[str]) -> str:
+def why_no_host(status: str, rc: int, said: list[str]) -> str:
     lines = [line.rstrip() for line in said if line.strip()]
     errors = [number for number, line in enumerate(lines) if "ERROR" in line]
     if not errors:
