@@ -22,34 +22,28 @@ from ansible_collections.sglang.fleet.plugins.module_utils._bundle import (
     load_bundle,
     lock_problems,
 )
-from ansible_collections.sglang.fleet.plugins.module_utils._bundle import problems as bundle_problems
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue import Catalogue, load_catalogue
 from ansible_collections.sglang.fleet.plugins.module_utils._catalogue_checks import CatalogueError
 from ansible_collections.sglang.fleet.plugins.module_utils._inventory_measures import check_measures
+from ansible_collections.sglang.fleet.plugins.module_utils._inventory_supply import check_supply, checked
 from ansible_collections.sglang.fleet.plugins.module_utils._layout import parse_layout
 from ansible_collections.sglang.fleet.plugins.module_utils._lock import LockError, load_lock
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_input import pick, pick_model
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_rules import PlanError, version_key
 from ansible_collections.sglang.fleet.plugins.module_utils._plan_wishes import (
     address_problem,
-    endpoint_problem,
     ep_problem,
     folder_problem,
     fraction_problem,
-    image_problem,
-    not_negative_problem,
     one_port_problem,
     port_problem,
-    source_problem,
 )
 from ansible_collections.sglang.fleet.plugins.module_utils._server_arg_rules import extra_arg_problem
-from ansible_collections.sglang.fleet.plugins.module_utils._user_patches import user_patches
 
 #: the collection's roles, in a checkout and in an installed collection, seen from plugins/module_utils/
 DEFAULT_ROLES: t.Final = Path(__file__).parents[2] / "roles"
 
 API_KEY_MIN: t.Final = 16
-_WEIGHTS_PORT: t.Final = 30090
 #: what launch_plan takes where fleet_model is not set
 _MODEL: t.Final = "M2.7"
 _TRUE: t.Final = frozenset({"true", "yes", "on", "y", "t", "1", "1.0"})
@@ -259,7 +253,7 @@ def _meanings(values: t.Mapping[str, t.Any]) -> Findings:
     except CatalogueError as exc:
         problems += str(exc).splitlines()
         catalogue = load_catalogue()
-    for check in (_check_choice, _check_server, _check_place, _check_supply, check_measures, _check_secrets):
+    for check in (_check_choice, _check_server, _check_place, check_supply, check_measures, _check_secrets):
         problems += check(values, catalogue)
     if not _is_loopback(values.get("fleet_address", "127.0.0.1")) and not values.get("fleet_api_key"):
         warnings.append(
@@ -304,7 +298,7 @@ def _check_choice(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iter
 def _check_server(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
     """Memory fraction, expert parallelism, server arguments."""
     del catalogue
-    yield from _checked(values, fleet_mem_fraction_static=fraction_problem, fleet_ep=ep_problem)
+    yield from checked(values, fleet_mem_fraction_static=fraction_problem, fleet_ep=ep_problem)
     for name, value in values.get("fleet_server_args", {}).items():
         problem = extra_arg_problem(name, value)
         if problem:
@@ -320,7 +314,7 @@ def _check_place(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Itera
         instances = layout.instances if layout else 1
     except PlanError as exc:
         yield str(exc)
-    yield from _checked(
+    yield from checked(
         values,
         fleet_port=lambda port: port_problem(port, instances),
         fleet_address=address_problem,
@@ -345,49 +339,6 @@ def _serial_problem(serial: str) -> str | None:
     return f"fleet_serial is {serial}: set it to a number of hosts, such as 2, or a percentage, such as 25%"
 
 
-def _checked(values: t.Mapping[str, t.Any], **checks: t.Callable[[t.Any], str | None]) -> t.Iterator[str]:
-    for name, check in checks.items():
-        problem = check(values[name]) if values.get(name) is not None else None
-        if problem is not None:
-            yield problem
-
-
-def _check_supply(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
-    """Image and registry mirrors, and where the weights come from."""
-    del catalogue
-    if values.get("fleet_image"):
-        yield from _checked(values, fleet_image=image_problem)
-    yield from _checked(
-        values,
-        fleet_weights_source=source_problem,
-        fleet_hf_endpoint=endpoint_problem,
-        fleet_weights_port=lambda port: one_port_problem("fleet_weights_port", port),
-        fleet_weights_address=lambda address: address_problem(address, "fleet_weights_address"),
-        fleet_pull_at_once=lambda number: not_negative_problem("fleet_pull_at_once", number, "0 for all hosts at once"),
-        fleet_images_keep=lambda number: not_negative_problem("fleet_images_keep", number, "0 to keep no old image"),
-    )
-    if values.get("fleet_weights_share", True) and _ports_clash(values):
-        yield (
-            f"fleet_weights_port is {values.get('fleet_weights_port', _WEIGHTS_PORT)}, which a server listens on: set it "
-            "to another, or move fleet_port"
-        )
-    if values.get("fleet_bundle"):
-        try:
-            folder = folder_of(values["fleet_bundle"])
-            found = list(bundle_problems(folder, load_bundle(folder), hashing=False))
-            if found:
-                yield f"fleet_bundle: {folder}: {found[0]}" + (f" (and {len(found) - 1} more)" if found[1:] else "")
-        except BundleError as exc:
-            yield f"fleet_bundle: {exc}"
-    try:
-        user_patches(values.get("fleet_patches", []))
-    except CatalogueError as exc:
-        yield from str(exc).splitlines()
-    for mirror in values.get("fleet_registry_mirrors", []):
-        if re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+(/[A-Za-z0-9._/-]*)?", mirror) is None:
-            yield f"fleet_registry_mirrors: {mirror!r} is not a URL; give them as https://HOST[:PORT]"
-
-
 def _check_secrets(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:
     """Secrets, which are never shown."""
     del catalogue
@@ -402,15 +353,6 @@ def _check_secrets(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Ite
     token = values.get("fleet_hf_token")
     if token is not None and re.fullmatch(r"[A-Za-z0-9_-]+", token) is None:
         yield "fleet_hf_token has characters that no Hugging Face token has: use A-Z a-z 0-9 _ -"
-
-
-def _ports_clash(values: t.Mapping[str, t.Any]) -> bool:
-    try:
-        layout = parse_layout(values.get("fleet_layout", "auto"))
-    except PlanError:
-        return False  # said elsewhere
-    first = values.get("fleet_port", 30000)
-    return values.get("fleet_weights_port", _WEIGHTS_PORT) in range(first, first + (layout.instances if layout else 1))
 
 
 def _is_loopback(address: str) -> bool:
