@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> World:
 
 def until(true: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
     """Waits for something that will come; the limit only ends a test that would hang."""
-    for _ in range(1200):
+    for _ in range(4800):
         if found := true():
             return found
         assert process is None or process.poll() is None, process.communicate()[0] if process else ""
