@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sglang_fleet.fleet import Passed
 from sglang_fleet.planning import FleetError
@@ -287,15 +287,25 @@ def _leave_out(engine: Engine, journal: Journal, runner: PlaybookRunner, names: 
 
 @contextmanager
 def _file_of(path: Path | None) -> Iterator[Listener]:
-    """A listener that writes each entry to a file as it comes."""
+    """A listener that writes each entry to a file as it comes, under the name that the playbooks' own events have, too."""
     if path is None:
         yield lambda _entry: None
         return
+    with open_events(path) as file:
+
+        def line(entry: Mapping[str, Any]) -> None:
+            with suppress(OSError):  # a rollout does not fail for want of a spectator
+                print(json.dumps({"event": entry["entry"], **entry}, ensure_ascii=False), file=file)
+
+        yield line
+
+
+def open_events(path: Path) -> IO[str]:
+    """The file of --events, for more lines; raises FleetError."""
     try:
-        with path.open("a", encoding="utf-8", buffering=1) as file:
-            yield lambda entry: print(json.dumps(entry, ensure_ascii=False), file=file)
+        return path.open("a", encoding="utf-8", buffering=1)
     except OSError as error:
-        raise FleetError(f"--events {path}: {error.strerror}") from error
+        raise FleetError(f"--events {path} cannot be written: {error.strerror}") from error
 
 
 def _not_stopped(desk: Desk) -> None:

@@ -69,7 +69,7 @@ def test_all_new_with_lock_report_and_states(world: World) -> None:
     assert (told["code"], told["result"], told["next"]) == (0, "every host is new", "")
     assert [wave["hosts"] for wave in told["waves"]] == [["n01"], ["n02", "n03", "n04", "n05"]]
     assert json.loads((folder / "states" / "n03.json").read_text())["image"]["reference"] == "sglang:old"
-    kinds = {json.loads(line)["entry"] for line in (world.folder / "events.jsonl").read_text().splitlines()}
+    kinds = {json.loads(line)["event"] for line in (world.folder / "events.jsonl").read_text().splitlines()}
     assert {"wave_begun", "batch", "stage", "outcome", "wave_ended", "ended"} <= kinds
     assert folder.stat().st_mode & 0o777 == 0o700
 
