@@ -93,6 +93,7 @@ def dry_run(desk: Desk, wanted: Wishes, limit: str | None) -> Preview:
     """What a rollout would do; changes nothing, and takes no lock. Raises FleetError."""
     with desk.signals(), desk.scratch() as passed:
         found = look(desk.files.inventory, limit, passed, playbooks=desk.playbooks)
+        not_stopped(desk)
         return preview(found.nodes(), wanted.waves, wanted.max_unavailable, wanted.canaries)
 
 
@@ -101,7 +102,7 @@ def begin(desk: Desk, wanted: Wishes, limit: str | None) -> int:
     name = new_id(time.time())
     with desk.signals(), desk.scratch() as passed, _locked(desk, name, passed) as lock:
         found = look(desk.files.inventory, limit, passed, playbooks=desk.playbooks)
-        _not_stopped(desk)
+        not_stopped(desk)
         plan = preview(found.nodes(), wanted.waves, wanted.max_unavailable, wanted.canaries)
         for note in plan.notes:
             desk.say(f"note: {note}")
@@ -130,7 +131,7 @@ def rollback(desk: Desk, to: str, limit: str | None, max_unavailable: str | None
     name = new_id(time.time())
     with desk.signals(), desk.scratch() as passed, _locked(desk, name, passed) as lock:
         found = look(desk.files.inventory, limit, passed, "status.yml", desk.playbooks).nodes()
-        _not_stopped(desk)
+        not_stopped(desk)
         ours = {one: host for one, host in found.items() if one in wanted}
         if not ours:
             raise FleetError(f"none of the hosts of rollout {to} is meant: it changed {listed(wanted)}")
@@ -308,7 +309,8 @@ def open_events(path: Path) -> IO[str]:
         raise FleetError(f"--events {path} cannot be written: {error.strerror}") from error
 
 
-def _not_stopped(desk: Desk) -> None:
+def not_stopped(desk: Desk) -> None:
+    """Raises FleetError where a signal has cut a look at the fleet short: it would be taken for the whole."""
     if desk.stop.is_set():
         raise FleetError(f"{desk.stopped_by} stopped it before it began. No host was touched")
 
