@@ -204,11 +204,13 @@ def _desk(
     vault_ids: list[str] | None,
 ) -> Desk:
     from sglang_fleet import rollout_options
-    from sglang_fleet.rollout_drive import Desk
+    from sglang_fleet.rollout_drive import Desk, open_events
     from sglang_fleet.rollout_journal import rollouts_folder
     from sglang_fleet.rollout_view import watching
     from sglang_fleet.tables import console_for
 
+    if events is not None:
+        open_events(events).close()
     console = console_for()
     return Desk(
         rollouts_folder(inventory, artifacts),

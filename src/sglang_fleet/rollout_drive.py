@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from sglang_fleet.fleet import Passed
 from sglang_fleet.planning import FleetError
@@ -93,6 +93,7 @@ def dry_run(desk: Desk, wanted: Wishes, limit: str | None) -> Preview:
     """What a rollout would do; changes nothing, and takes no lock. Raises FleetError."""
     with desk.signals(), desk.scratch() as passed:
         found = look(desk.files.inventory, limit, passed, playbooks=desk.playbooks)
+        not_stopped(desk)
         return preview(found.nodes(), wanted.waves, wanted.max_unavailable, wanted.canaries)
 
 
@@ -101,7 +102,7 @@ def begin(desk: Desk, wanted: Wishes, limit: str | None) -> int:
     name = new_id(time.time())
     with desk.signals(), desk.scratch() as passed, _locked(desk, name, passed) as lock:
         found = look(desk.files.inventory, limit, passed, playbooks=desk.playbooks)
-        _not_stopped(desk)
+        not_stopped(desk)
         plan = preview(found.nodes(), wanted.waves, wanted.max_unavailable, wanted.canaries)
         for note in plan.notes:
             desk.say(f"note: {note}")
@@ -130,7 +131,7 @@ def rollback(desk: Desk, to: str, limit: str | None, max_unavailable: str | None
     name = new_id(time.time())
     with desk.signals(), desk.scratch() as passed, _locked(desk, name, passed) as lock:
         found = look(desk.files.inventory, limit, passed, "status.yml", desk.playbooks).nodes()
-        _not_stopped(desk)
+        not_stopped(desk)
         ours = {one: host for one, host in found.items() if one in wanted}
         if not ours:
             raise FleetError(f"none of the hosts of rollout {to} is meant: it changed {listed(wanted)}")
@@ -287,18 +288,29 @@ def _leave_out(engine: Engine, journal: Journal, runner: PlaybookRunner, names: 
 
 @contextmanager
 def _file_of(path: Path | None) -> Iterator[Listener]:
-    """A listener that writes each entry to a file as it comes."""
+    """A listener that writes each entry to a file as it comes, under the name that the playbooks' own events have, too."""
     if path is None:
         yield lambda _entry: None
         return
+    with open_events(path) as file:
+
+        def line(entry: Mapping[str, Any]) -> None:
+            with suppress(OSError):  # a rollout does not fail for want of a spectator
+                print(json.dumps({"event": entry["entry"], **entry}, ensure_ascii=False), file=file)
+
+        yield line
+
+
+def open_events(path: Path) -> IO[str]:
+    """The file of --events, for more lines; raises FleetError."""
     try:
-        with path.open("a", encoding="utf-8", buffering=1) as file:
-            yield lambda entry: print(json.dumps(entry, ensure_ascii=False), file=file)
+        return path.open("a", encoding="utf-8", buffering=1)
     except OSError as error:
-        raise FleetError(f"--events {path}: {error.strerror}") from error
+        raise FleetError(f"--events {path} cannot be written: {error.strerror}") from error
 
 
-def _not_stopped(desk: Desk) -> None:
+def not_stopped(desk: Desk) -> None:
+    """Raises FleetError where a signal has cut a look at the fleet short: it would be taken for the whole."""
     if desk.stop.is_set():
         raise FleetError(f"{desk.stopped_by} stopped it before it began. No host was touched")
 

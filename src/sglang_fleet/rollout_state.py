@@ -238,8 +238,7 @@ class Rollout:
 
     def _on_resumed(self, entry: Mapping[str, Any]) -> None:
         """Somebody goes on with it. What has failed is tried again where the rollout had come to an end."""
-        self.attempts += 1
-        self.interrupted = ""
+        self.attempts, self.interrupted = self.attempts + 1, ""
         self._held_by(entry)
         self._nobody_works()
         if self.code is None:

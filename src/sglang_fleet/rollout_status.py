@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sglang_fleet.planning import FleetError
-from sglang_fleet.rollout_drive import Desk
+from sglang_fleet.rollout_drive import Desk, not_stopped
 from sglang_fleet.rollout_fleet import KNOWN, Found, Looks, look
 from sglang_fleet.rollout_journal import is_alive, read_state, rollout_ids
 from sglang_fleet.rollout_lock import asker
@@ -60,6 +60,7 @@ def look_now(desk: Desk, limit: str | None) -> Now:
     """Asks nodes, gateways and the lock's node; changes nothing. Raises FleetError where no host can be told anything of."""
     with desk.signals(), desk.scratch() as passed:
         found = look(desk.files.inventory, f"{limit}:gateways" if limit else None, passed, "status.yml", desk.playbooks)
+        not_stopped(desk)
         now = Now([_now(host, found) for host in found.nodes().values()])
         now.gateways = dict.fromkeys(found.gateways, "") | found.silent
         try:

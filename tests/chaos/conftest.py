@@ -11,7 +11,7 @@ import pytest
 from fleetlab.cli import main as lab
 from fleetlab.settings import AUTO, Node
 from tests.chaos.support import GATEWAY, HOSTS, Rolling
-from tests.lab.support import fresh_nodes
+from tests.lab.support import KEEP, fresh_nodes
 
 OWNER = "chaos"
 
@@ -26,6 +26,7 @@ def rolling(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rolling]:
     with fresh_nodes(OWNER, nodes, tmp_path_factory, group_vars=None) as made:
         fleet = Rolling(made.nodes, made.inventory, made.scratch)
         fleet.wish()
-        fleet.playbook("deploy.yml", "-e", "fleet_serial=100%").succeeded()
-        fleet.playbook("playbooks/gateway.yml").succeeded()
+        if not (KEEP and fleet.healthy()):
+            fleet.playbook("deploy.yml", "-e", "fleet_serial=100%").succeeded()
+            fleet.playbook("playbooks/gateway.yml").succeeded()
         yield fleet

@@ -45,8 +45,8 @@ CRASHES = [
         "name": "crashes-at-start",
         "file": SOURCE,
         "action": "replace",
-        "old": '@app.get("/health_generate")\n',
-        "new": 'raise RuntimeError("this image crashes")\n@app.get("/health_generate")\n',
+        "old": "    # Launch subprocesses\n",
+        "new": '    raise RuntimeError("this image crashes")\n',
         "why": "an image that does not start",
         "source": "tests/chaos",
     }

@@ -124,7 +124,8 @@ class Load:
 
 def main() -> None:
     """`python -m tests.lab.stream_load URL MODEL KEY`: until its standard input ends, then the counts."""
-    with Load(*sys.argv[1:4]) as load:
+    url, model, key = sys.argv[1:4]
+    with Load(url, model, key) as load:
         sys.stdin.read()
     sys.stdout.write(f"{load.counted()}\n")
 

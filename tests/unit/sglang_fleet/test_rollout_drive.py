@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,14 +14,14 @@ from typing import Any
 
 import pytest
 
-from sglang_fleet import rollout_drive, rollout_journal
+from sglang_fleet import rollout_drive, rollout_journal, rollout_process
 from sglang_fleet.planning import FleetError
 from sglang_fleet.rollout import Job, Outcome
 from sglang_fleet.rollout_drive import Desk, begin, resume, rollback
 from sglang_fleet.rollout_fleet import KNOWN, Found
 from sglang_fleet.rollout_options import Wishes
 from sglang_fleet.rollout_play import Cancel, Reporter
-from sglang_fleet.rollout_runner import Files, Tail, _Hosts
+from sglang_fleet.rollout_runner import Files, PlaybookRunner, Tail, _Hosts
 from tests.unit.sglang_fleet.rollout_standins import Fate, Fleet, nodes
 
 WISHES = Wishes("1,100%", "50%", (), 0, 600, ("smoke",), "rollback", 100)
@@ -246,3 +248,43 @@ def test_a_playbook_is_asked_to_end_before_it_is_killed(monkeypatch: pytest.Monk
     early = Cancel(lambda: None)
     early.take(15, None)
     assert early.overdue()
+
+
+def followed(folder: Path, *events: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What is heard of a play that is over."""
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    heard: list[Mapping[str, Any]] = []
+    runner = PlaybookRunner(folder, Files(folder), threading.Event())
+    runner._follow(0, lambda: False, heard.append, (0, None))
+    return heard
+
+
+def test_a_gate_that_is_told_twice_is_heard_once(tmp_path: Path) -> None:
+    gate = {"event": "gate", "host": "a", "instance": "0", **GATE}
+    heard = followed(tmp_path, gate, {**gate, "at": 1.0}, {**gate, "instance": "1"}, {**gate, "passed": True})
+    assert [(event["instance"], event["passed"]) for event in heard] == [("0", False), ("1", False), ("0", True)]
+
+
+def test_what_is_said_of_a_host_does_not_begin_with_its_name(tmp_path: Path) -> None:
+    assert followed(tmp_path, stage_event("failed", "", "a: no answer"))[0]["detail"] == "no answer"
+
+
+def test_a_playbook_whose_process_has_died_does_not_go_on_alone(tmp_path: Path) -> None:
+    playbook = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    try:
+        followed(tmp_path, {"event": "play_began", "play": 1, "pid": playbook.pid})
+        assert playbook.wait(60) != 0
+    finally:
+        playbook.kill()
+
+
+def test_a_process_is_known_by_its_start(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        start = rollout_process.started(process.pid)
+        assert rollout_process.runs(process.pid, start)
+        assert not rollout_process.runs(process.pid, "another")
+        rollout_process.end(process.pid, "another")
+        assert process.poll() is None
+        rollout_process.end(process.pid, start)
+        assert process.wait(60) == -15
+    assert rollout_process.started(process.pid) is None

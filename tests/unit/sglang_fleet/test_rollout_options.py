@@ -53,6 +53,7 @@ def test_usual() -> None:
         ("--vault-password-file", "/no/such", "--vault-password-file /no/such: there is no such file"),
         ("--vault-id", "prod", "--vault-id is 'prod': give LABEL@FILE"),
         ("--vault-id", "prod@prompt", "--vault-id prod@prompt: a rollout asks for nothing; give a file"),
+        ("--events", "/no/such/file", "--events /no/such/file cannot be written: No such file or directory"),
         ("-i", "/no/inventory", "there is no inventory /no/inventory"),
     ],
 )

@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> World:
 
 def until(true: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
     """Waits for something that will come; the limit only ends a test that would hang."""
-    for _ in range(1200):
+    for _ in range(4800):
         if found := true():
             return found
         assert process is None or process.poll() is None, process.communicate()[0] if process else ""
@@ -69,7 +69,7 @@ def test_all_new_with_lock_report_and_states(world: World) -> None:
     assert (told["code"], told["result"], told["next"]) == (0, "every host is new", "")
     assert [wave["hosts"] for wave in told["waves"]] == [["n01"], ["n02", "n03", "n04", "n05"]]
     assert json.loads((folder / "states" / "n03.json").read_text())["image"]["reference"] == "sglang:old"
-    kinds = {json.loads(line)["entry"] for line in (world.folder / "events.jsonl").read_text().splitlines()}
+    kinds = {json.loads(line)["event"] for line in (world.folder / "events.jsonl").read_text().splitlines()}
     assert {"wave_begun", "batch", "stage", "outcome", "wave_ended", "ended"} <= kinds
     assert folder.stat().st_mode & 0o777 == 0o700
 
