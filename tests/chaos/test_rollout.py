@@ -181,6 +181,19 @@ def test_controller_that_is_killed_is_resumed(rolling: Rolling) -> None:
     assert rolling.fleet() == {**{host: whole(host, OLD) for host in HOSTS[:2]}, HOSTS[2]: whole(HOSTS[2], NEW)}
 
 
+def test_two_instances_of_a_host_roll_one_after_the_other(rolling: Rolling) -> None:
+    """Nothing breaks here: half of the node serves throughout."""
+    rolling.wish()
+    host = HOSTS[2]
+    with rolling.load() as load:
+        play = rolling.rollout()
+    nothing_lost(load)
+    play.succeeded()
+    told = [(one["instance"], one["stage"]) for one in play.events if one.get("stage") and one["host"] == host]
+    assert told.index(("0", "in")) < told.index(("1", "out")), told
+    assert rolling.fleet() == AS_BEFORE
+
+
 def test_a_run_of_what_is_there_starts_nothing_anew(rolling: Rolling) -> None:
     before = rolling.starts()
     rolling.wish()
