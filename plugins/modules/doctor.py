@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: doctor
 short_description: Find out what is wrong with a GPU node
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Looks at drivers, GPUs, containers, servers, the kernel's log and disks of a host, all at once and each with a time
     limit, and says what is wrong, by which evidence, and what to do about it. A healthy host gives no finding.

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rollout_lock
 short_description: Keep two operators from rolling out on one fleet at once
-version_added: 0.3.0
+version_added: 0.1.0
 author:
   - SGLang Fleet authors (@sglang-fleet)
 description:
@@ -20,6 +20,9 @@ attributes:
   diff_mode:
     support: none
     description: There is nothing in it for an operator to review.
+  facts:
+    support: none
+    description: Returns no facts.
 extends_documentation_fragment:
   - sglang.fleet.attributes
 options:

@@ -126,7 +126,7 @@ class Running:
         )
 
     def until_true(self, what: str, ask: Callable[[], bool], seconds: int = 400) -> None:
-        for _ in range(seconds * 2):
+        for _tries in range(seconds * 2):
             if ask():
                 return
             assert self.process.poll() is None, f"it ended before: {what}\n{self.log.read_text()[-6000:]}"

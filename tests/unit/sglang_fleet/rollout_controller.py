@@ -87,7 +87,7 @@ class World:
 
     def run(self, *words: str) -> tuple[int, str]:
         process = self.start(*words)
-        said, _ = process.communicate(timeout=300)
+        said, _errors = process.communicate(timeout=300)
         return process.returncode, said
 
     def roll(self, *words: str) -> tuple[int, str]:

@@ -243,7 +243,7 @@ def test_a_playbook_is_asked_to_end_before_it_is_killed(monkeypatch: pytest.Monk
     cancel = Cancel(lambda: 7, patience=2)
     assert not cancel.overdue()
     cancel.take(15, None)
-    assert [cancel.overdue() for _ in range(3)] == [False, False, True]
+    assert [cancel.overdue() for _look in range(3)] == [False, False, True]
     assert sent == [(7, 15)]
     early = Cancel(lambda: None)
     early.take(15, None)

@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> World:
 
 def until(true: Callable[[], Any], process: subprocess.Popen[str] | None = None) -> Any:
     """Waits for something that will come; the limit only ends a test that would hang."""
-    for _ in range(4800):
+    for _look in range(4800):
         if found := true():
             return found
         assert process is None or process.poll() is None, process.communicate()[0] if process else ""
@@ -129,7 +129,7 @@ def test_a_killed_controller_leaves_a_playbook_that_resume_hears_to_its_end(worl
     again = world.start("resume")
     until(lambda: any(entry["entry"] == "resumed" for entry in journal(world.rollouts[0])), again)
     (world.world / "go").touch()
-    said, _ = again.communicate(timeout=300)
+    said, _errors = again.communicate(timeout=300)
     assert again.returncode == 0, said
     assert set(world.runs.values()) == {"new"}
     assert [(world.world / f"starts.{name}").read_text() for name in world.names] == ["new\n"] * 5
@@ -153,7 +153,7 @@ def test_a_second_operator_is_refused_by_name(world: World) -> None:
 
     # Ctrl-C ends the playbook, too; nothing is left to hinder others.
     first.send_signal(signal.SIGINT)
-    said, _ = first.communicate(timeout=120)
+    said, _errors = first.communicate(timeout=120)
     assert first.returncode == 3
     assert "INTERRUPTED: SIGINT (Ctrl-C) stopped it" in said
     assert "sglang-fleet resume" in said
