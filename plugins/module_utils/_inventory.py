@@ -333,10 +333,16 @@ def _window_problem(window: str) -> str | None:
     return f"fleet_reboot_window is {window}; give it as HH:MM-HH:MM with two digits each, such as 22:00-05:30 or 02:00-04:00"
 
 
-def _serial_problem(serial: str) -> str | None:
-    if re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", serial):
+def _serial_problem(serial: t.Any) -> str | None:
+    """As of a play's `serial`: a number of hosts, a share of them, or a list of such, batch after batch."""
+    given = list(serial) if isinstance(serial, (list, tuple)) else [serial]
+    wrong = [size for size in given if not re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", str(size))]
+    if given and not wrong:
         return None
-    return f"fleet_serial is {serial}: set it to a number of hosts, such as 2, or a percentage, such as 25%"
+    return (
+        f"fleet_serial has {wrong[0] if wrong else 'no batch'}: set it to a number of hosts, such as 2, to a percentage, such as 25%,"
+        " or to a list of them"
+    )
 
 
 def _check_secrets(values: t.Mapping[str, t.Any], catalogue: Catalogue) -> t.Iterator[str]:

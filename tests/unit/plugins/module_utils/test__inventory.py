@@ -88,6 +88,9 @@ GOOD: list[dict[str, t.Any]] = [
     {"fleet_weights_port": 30000, "fleet_weights_share": False},
     {"fleet_weights_address": "10.0.0.7"},
     {"fleet_pull_at_once": "2", "fleet_images_keep": 0},
+    {"fleet_serial": 2},
+    {"fleet_serial": "25%"},
+    {"fleet_serial": [1, "10%", "100%"]},
     {"fleet_context_length": None},
     {"fleet_catalogue": {"gpus": {"H200": {"memory_mib": 140000}}}},
 ]
@@ -214,6 +217,13 @@ BAD: list[tuple[dict[str, t.Any], str]] = [
     (
         {"fleet_weights_address": "10.0.0.256"},
         "fleet_weights_address is '10.0.0.256': set it to an IP address of the host, such as 127.0.0.1, or to a host name",
+    ),
+    *(
+        (
+            {"fleet_serial": serial},
+            f"fleet_serial has {found}: set it to a number of hosts, such as 2, to a percentage, such as 25%, or to a list of them",
+        )
+        for serial, found in (("0", "0"), ("101%", "101%"), ([1, "all"], "all"), ([], "no batch"), (True, "True"))
     ),
     ({"fleet_pull_at_once": -1}, "fleet_pull_at_once is -1: set it to 0 or more, 0 for all hosts at once"),
     (
