@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
 import typing as t
 
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.sglang.fleet.plugins.module_utils._rolling import RollingError, gate_events, stage_event
-from ansible_collections.sglang.fleet.plugins.plugin_utils.progress import EVENTS
+from ansible_collections.sglang.fleet.plugins.plugin_utils.stages import line, tell
 
 
 class ActionModule(ActionBase):
@@ -41,23 +39,3 @@ class ActionModule(ActionBase):
         self._display.display(line(event))
         tell(event)
         return {**result, "changed": False, "stage": event}
-
-
-def line(event: t.Mapping[str, t.Any]) -> str:
-    """A stage for people."""
-    who = f"{event['host']} [{event['instance']}]" if event["instance"] else str(event["host"])
-    what = str(event["stage"]).replace("_", " ")
-    return f"{who}: {what}{': ' + event['detail'] if event['detail'] else ''}"
-
-
-def tell(event: t.Mapping[str, t.Any]) -> None:
-    """Append the event to the file that is named for it."""
-    path = os.environ.get(EVENTS)
-    if not path:
-        return
-    try:
-        # Opened for each line and written in one piece: several forks share the file.
-        with open(path, "a", encoding="utf-8") as handle:
-            handle.write(json.dumps(event) + "\n")
-    except OSError:
-        pass  # a rollout does not fail for want of a spectator

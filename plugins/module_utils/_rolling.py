@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Callable
 
 #: What a driver holds on a GPU that nobody uses; the same as the doctor's.
 IDLE_MIB = 2048
@@ -124,11 +124,45 @@ def _reached_at(variables: Mapping[str, Any], bound: str) -> str:
     return bound
 
 
-def stage_event(host: str, instance: str, stage: str, detail: str, at: float) -> dict[str, Any]:
-    """A line of the file of events. at: seconds since the epoch. Raises RollingError for a stage that there is not."""
+#: seconds between two words on how many requests are left
+DRAIN_EVERY = 5
+
+
+def drain(
+    look: Callable[[int], dict[str, Any]], left: Callable[[int], None], seconds: int, every: int = DRAIN_EVERY
+) -> dict[str, Any]:
+    """The result of waiting until a server has no request, for so many seconds at most.
+
+    look: waits for that many seconds at most; its result has `drained`, `requests` and `url`, or has `failed`. left: hears the number
+    of requests after each look that did not see the end.
+    """
+    rest = seconds
+    while True:
+        part = max(min(every, rest), 1)
+        rest -= part
+        found = look(part)
+        if found.get("failed") or found.get("drained"):
+            return found
+        if rest <= 0:
+            why = (
+                f"{found['url']} still has {found['requests']} requests after {seconds} s. None was cut. Give them more time"
+                " (rollout_drain_seconds), or see who sends requests past the gateway"
+            )
+            return {**found, "failed": True, "msg": why}
+        left(int(found["requests"]))
+
+
+def stage_event(
+    host: str, instance: str, stage: str, detail: str, at: float, running: int | None = None
+) -> dict[str, Any]:
+    """A line of the file of events. at: seconds since the epoch. running: requests in flight, where they are known.
+
+    Raises RollingError for a stage that there is not.
+    """
     if stage not in STAGES:
         raise RollingError(f"{stage} is no stage of a rollout; there are {', '.join(STAGES)}")
-    return {"event": "stage", "host": host, "instance": instance, "stage": stage, "detail": detail, "at": round(at, 3)}
+    event = {"event": "stage", "host": host, "instance": instance, "stage": stage, "detail": detail, "at": round(at, 3)}
+    return event if running is None else {**event, "running": running}
 
 
 def gate_events(host: str, gates: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,7 +173,13 @@ def gate_events(host: str, gates: Mapping[str, Any]) -> list[dict[str, Any]]:
     told = ("gate", "passed", "evidence", "seconds", "budget_seconds")
     try:
         return [
-            {"event": "gate", "host": host, "instance": str(instance), **{name: gate[name] for name in told}}
+            {
+                "event": "gate",
+                "host": host,
+                "instance": str(instance),
+                **{name: gate[name] for name in told},
+                **({"skipped": True} if gate.get("skipped") else {}),
+            }
             for instance, results in gates.items()
             for gate in results
         ]

@@ -178,7 +178,8 @@ class Engine:
             if host in ours and kind == "stage" and event.get("stage"):
                 self._add("stage", **{name: event[name] for name in _STAGE if event.get(name) is not None})
             elif host in ours and kind == "gate" and event.get("gate"):
-                self._add("gate", **{name: event.get(name) for name in _GATE})
+                skipped = {"skipped": True} if event.get("skipped") else {}
+                self._add("gate", **{name: event.get(name) for name in _GATE}, **skipped)
             else:
                 self._tell({**event, "entry": str(kind)})
 

@@ -108,7 +108,7 @@ def _host(host: HostState, plan: Mapping[str, Any]) -> dict[str, Any]:
         "error": host.error,
         "change": (plan.get("change") or {}).get("summary"),
         "seconds": None if host.seconds is None else round(host.seconds, 1),
-        "gates_passed": sum(bool(gate.get("passed")) for gate in gates),
+        "gates_passed": sum(bool(gate.get("passed")) and not gate.get("skipped") for gate in gates),
         "gates_failed": [
             {"gate": gate["gate"], "instance": gate.get("instance"), "evidence": gate.get("evidence")}
             for gate in gates

@@ -150,3 +150,46 @@ def test_what_is_no_result_of_a_gate(gates: t.Any) -> None:
 
 def test_the_documented_stages_are_those_that_there_are() -> None:
     assert yaml.safe_load(rollout_stage.DOCUMENTATION)["options"]["stage"]["choices"] == list(_rolling.STAGES)
+
+
+def test_how_many_requests_are_in_flight_is_told_where_it_is_known() -> None:
+    assert "running" not in _rolling.stage_event("gpu-01", "0", "draining", "", 0)
+    assert _rolling.stage_event("gpu-01", "0", "draining", "", 0, 3)["running"] == 3
+
+
+def test_a_skipped_gate_is_told_as_such() -> None:
+    [event] = _rolling.gate_events("gpu-01", {"0": [{**GATE, "skipped": True}]})
+    assert event["skipped"] is True
+
+
+@pytest.mark.parametrize(
+    ("requests", "seconds", "looks", "heard", "message"),
+    [
+        pytest.param([0], 600, [5], [], None, id="none"),
+        pytest.param([3, 1, 0], 600, [5, 5, 5], [3, 1], None, id="in time"),
+        pytest.param([3, 2], 7, [5, 2], [3], "http://a:1 still has 2 requests after 7 s. None was cut.", id="too late"),
+        pytest.param([3], 0, [1], [], "http://a:1 still has 3 requests after 0 s. None was cut.", id="no time at all"),
+    ],
+)
+def test_requests_come_to_their_end(
+    requests: list[int], seconds: int, looks: list[int], heard: list[int], message: str | None
+) -> None:
+    asked: list[int] = []
+    told: list[int] = []
+
+    def look(part: int) -> dict[str, t.Any]:
+        asked.append(part)
+        left = requests[len(asked) - 1]
+        return {"drained": left == 0, "requests": left, "url": "http://a:1"}
+
+    found = _rolling.drain(look, told.append, seconds)
+    assert (asked, told) == (looks, heard)
+    assert found.get("failed", False) is (message is not None)
+    assert str(found.get("msg", "")).startswith(message or "")
+
+
+def test_a_server_that_does_not_tell_ends_the_wait() -> None:
+    told: list[int] = []
+    result = {"failed": True, "msg": "it does not tell its load"}
+    assert _rolling.drain(lambda _part: result, told.append, 600) == result
+    assert told == []
