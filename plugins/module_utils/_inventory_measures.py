@@ -17,7 +17,7 @@ from ansible_collections.sglang.fleet.plugins.module_utils._compare import Compa
 _LEAST = {
     "smoke_test_min_tokens_per_second": (0, True),
     "smoke_test_first_token_seconds": (0, True),
-    "smoke_test_startup_seconds": (0, True),
+    "smoke_test_startup_seconds": (0, False),  # one that must be up already
     "smoke_test_request_seconds": (0, True),
     "smoke_test_context_tokens": (0, False),
     "accuracy_limit": (0, False),

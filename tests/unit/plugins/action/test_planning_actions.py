@@ -280,7 +280,12 @@ def test_no_server_is_configured_without_its_locked_weights(
         {"ansible.builtin.set_fact": {"fleet_weights": found, "cacheable": True}},
         task,
     ]
-    plan = {"sglang_server_plan": {"lock": {"weights": weights}}, "sglang_server_weights_dir": "/w"}
+    defaults = yaml.safe_load((ROLES / "sglang_server/defaults/main.yml").read_text(encoding="utf-8"))
+    plan = {
+        "sglang_server_plan": {"lock": {"weights": weights}},
+        "sglang_server_weights_dir": "/w",
+        "sglang_server_weights": defaults["sglang_server_weights"],
+    }
     done = play(tasks, plan)
     assert (done.rc != 0) is refused, done.text
     if refused:
