@@ -25,13 +25,13 @@ pytestmark = pytest.mark.lab
 
 OWNER = "rocm"
 BARE = ("rc-bare-12", "rc-bare-13")
-NEW = ("rc-new-13",)
+NEW = ("rc-new-12",)
 OLD, OWN = "rc-old", "rc-own"
 GROUPS = ("gpu_nodes", "amd")
 NODES = (
     Node(BARE[0], "bookworm", "mi300x:8,nodriver", AUTO, GROUPS, owner=OWNER),
     Node(BARE[1], "trixie", "mi300x:8,nodriver", AUTO, GROUPS, owner=OWNER),
-    Node(NEW[0], "trixie", "mi300x:8,nodriver", AUTO, GROUPS, owner=OWNER),
+    Node(NEW[0], "bookworm", "mi300x:8,nodriver", AUTO, GROUPS, owner=OWNER),
     Node(OLD, "bookworm", "mi300x:8,nodriver", AUTO, GROUPS, owner=OWNER),
     Node(OWN, "trixie", "mi300x:8,inbox", AUTO, GROUPS, owner=OWNER),
 )
